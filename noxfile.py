@@ -1,0 +1,114 @@
+"""
+The project's checks, each in an environment of its own. Without arguments: all that a change must pass.
+
+The Pythons of pyenv are found under ``PYENV_ROOT`` or ``~/.pyenv``. One that is not on the machine is skipped by
+name; nothing is downloaded but packages.
+"""
+
+import os
+from pathlib import Path
+
+import nox
+
+ROOT = Path(__file__).parent
+PROJECT = nox.project.load_toml("pyproject.toml")
+PYTHONS = ["3.11", "3.12", "3.13"]
+
+nox.needs_version = ">=2025.10.16"
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.download_python = "never"
+nox.options.error_on_missing_interpreters = False
+nox.options.reuse_venv = "yes"
+nox.options.sessions = ["lint", "types", "proto", "docs", "unit", "integration", "faults"]
+
+
+def find_pyenv_interpreters() -> None:
+    """Put pyenv's own interpreters before its shims, which answer for versions that are not active, too."""
+    versions = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
+    found = [folder / "bin" for python in PYTHONS for folder in sorted(versions.glob(f"{python}.*"), reverse=True)]
+    os.environ["PATH"] = os.pathsep.join([*map(str, found), os.environ.get("PATH", os.defpath)])
+
+
+find_pyenv_interpreters()
+
+
+def install(session: nox.Session, *groups: str, package: bool = True) -> None:
+    """Install *groups* of pyproject.toml and, editable, the package."""
+    editable = ["-e", "."] if package else []
+    session.install(*nox.project.dependency_groups(PROJECT, *groups), *editable)
+
+
+def unit_tests() -> list[str]:
+    """Everything that needs no server: ``tests/unit`` and the modules directly under ``tests``."""
+    return ["tests/unit", *sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("tests/test_*.py"))]
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Format and lint, changing nothing."""
+    install(session, "lint", package=False)
+    session.run("ruff", "format", "--check", ".")
+    session.run("ruff", "check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check the types of everything, and that the public interface is wholly typed."""
+    install(session, "types")
+    session.run("mypy")
+    session.run("pyright", "--verifytypes", "etcd_async", "--ignoreexternal")
+    session.run("pyright", "tests/typing")
+
+
+@nox.session
+def proto(session: nox.Session) -> None:
+    """Generate messages and codec again from proto/ and fail on a difference from what is committed."""
+    install(session, "proto")
+    session.run("python", "proto/generate_pb.py", "--check")
+    session.run("python", "proto/generate_codec.py", "--check")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the site; a broken link or reference fails."""
+    install(session, "docs", package=False)
+    target = session.posargs or ["build", "--strict", "--site-dir", str(Path(session.create_tmp()) / "site")]
+    session.run("mkdocs", *target, "--config-file", ".mkdocs.yml")
+
+
+@nox.session(python=PYTHONS)
+def unit(session: nox.Session) -> None:
+    """Test what needs no server."""
+    install(session, "test")
+    session.run("pytest", *(session.posargs or unit_tests()))
+
+
+@nox.session
+def integration(session: nox.Session) -> None:
+    """Test against real etcd, the documentation's examples included."""
+    install(session, "test")
+    session.run("pytest", *(session.posargs or ["tests/integration", "tests/docs"]))
+
+
+@nox.session
+def faults(session: nox.Session) -> None:
+    """Test with connections cut and servers killed."""
+    install(session, "test")
+    session.run("pytest", *(session.posargs or ["tests/faults"]))
+
+
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """Measure the branches that unit and integration tests cover together."""
+    install(session, "test")
+    session.run("coverage", "erase")
+    session.run("coverage", "run", "-m", "pytest", *unit_tests(), "tests/integration")
+    session.run("coverage", "combine")
+    session.run("coverage", "report")
+
+
+@nox.session
+def benchmarks(session: nox.Session) -> None:
+    """Compare with other clients, each in an environment of its own; takes minutes."""
+    install(session, "test")
+    session.run("python", "-m", "tests.benchmarks", *session.posargs)

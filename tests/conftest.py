@@ -1,0 +1,40 @@
+"""What every test gets: the event loops it runs on, and no deadline per generated example."""
+
+import sys
+from importlib.util import find_spec
+from typing import Any
+
+import hypothesis
+import pytest
+
+pytest_plugins = ["pytester"]
+
+LOOPS: dict[str, tuple[str, dict[str, Any]]] = {
+    "asyncio": ("asyncio", {}),
+    "debug": ("asyncio", {"debug": True}),
+    "uvloop": ("asyncio", {"use_uvloop": True}),
+}
+
+# A busy machine is no failure; pytest-timeout ends a test that hangs.
+hypothesis.settings.register_profile("etcd_async", deadline=None, print_blob=True)
+hypothesis.settings.load_profile("etcd_async")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a coroutine test once on each loop that its ``loops`` marker names; without one, on asyncio's own."""
+    if "anyio_backend" in metafunc.fixturenames:
+        marker = metafunc.definition.get_closest_marker("loops")
+        names = marker.args if marker else ("asyncio",)
+        metafunc.parametrize("anyio_backend", [_loop(name) for name in names], indirect=True, scope="session")
+
+
+def _loop(name: str) -> Any:
+    missing = name == "uvloop" and find_spec("uvloop") is None
+    skip = pytest.mark.skipif(missing, reason=f"uvloop is not installed (platform {sys.platform})")
+    return pytest.param(name, id=name, marks=[skip])
+
+
+@pytest.fixture(scope="session")
+def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
+    """The backend of anyio and its options."""
+    return LOOPS[request.param]
