@@ -50,9 +50,9 @@ def enums(files: list[FileDescriptorProto]) -> Iterator[tuple[str, str, EnumDesc
 
 
 def formatted(source: str) -> str:
-    """Python source as ruff sorts and formats it; no configuration file has a say: the same result everywhere."""
+    """Python source as ruff cleans and formats it; no configuration file has a say: the same result everywhere."""
     options = ("--isolated", "--line-length", "120", "--target-version", "py311", "-")
-    sorted_ = run("ruff", "check", "--quiet", "--fix", "--select", "I,RUF022", *options, cwd=HERE, text=source)
+    sorted_ = run("ruff", "check", "--quiet", "--fix", "--select", "F401,I,RUF022", *options, cwd=HERE, text=source)
     return run("ruff", "format", *options, cwd=HERE, text=sorted_)
 
 
