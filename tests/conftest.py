@@ -25,7 +25,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "anyio_backend" in metafunc.fixturenames:
         marker = metafunc.definition.get_closest_marker("loops")
         names = marker.args if marker else ("asyncio",)
-        metafunc.parametrize("anyio_backend", [_loop(name) for name in names], indirect=True, scope="session")
+        metafunc.parametrize("anyio_backend", [_loop(name) for name in names], indirect=True)
 
 
 def _loop(name: str) -> Any:
@@ -34,7 +34,11 @@ def _loop(name: str) -> Any:
     return pytest.param(name, id=name, marks=[skip])
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
-    """The backend of anyio and its options."""
+    """
+    The backend of anyio and its options.
+
+    Of one test only: a coroutine fixture of wider scope would keep its loop for the tests that asked for another.
+    """
     return LOOPS[request.param]
