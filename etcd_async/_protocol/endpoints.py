@@ -1,0 +1,226 @@
+"""Where etcd may be reached: the spelling of endpoints, and which one a call goes to next."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from random import Random
+from urllib.parse import SplitResult, urlsplit
+
+from etcd_async._protocol.retry import wait
+from etcd_async.options import Backoff
+
+DEFAULT_PORT = 2379  # etcd's for clients: server/embed/config.go DefaultListenClientURLs
+
+_TLS_BY_SCHEME: dict[str, bool | None] = {"http": False, "https": True, "unix": None, "unixs": True, "": None}
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://|(unixs?):", re.IGNORECASE)
+_HOST = re.compile(r"[\w.:%-]+")
+_FORBIDDEN = re.compile(r"[\s\x00-\x1f\x7f]")
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """
+    One address of etcd.
+
+    Attributes:
+        text: The normalised spelling, as errors and states show it.
+        host: Name or address, None for a unix socket.
+        port: TCP port, None for a unix socket.
+        path: Path of the unix socket, else None.
+        tls: True and False are the scheme's word; None means: if the client has TLS configured.
+        server_name: What the server's certificate must be issued for, unless the TLS options name another.
+        authority: The ``:authority`` of requests.
+    """
+
+    text: str
+    host: str | None
+    port: int | None
+    path: str | None
+    tls: bool | None
+    server_name: str
+    authority: str
+
+
+def parse(text: str) -> Endpoint:
+    """
+    Read one endpoint, spelled as etcd's own tools take it (``client/v3/internal/endpoint/endpoint.go``).
+
+    ``http://host:port``, ``https://host:port``, ``host:port``, ``host`` (port 2379), ``unix:path``, ``unix:///path``,
+    ``unixs:…``; an IPv6 address stands in brackets where a port may follow.
+
+    Raises:
+        ValueError: *text* is none of these; the message names it, without anything that could be a password.
+    """
+    if not isinstance(text, str):
+        raise TypeError(f"an endpoint must be a str, not {type(text).__name__}")
+    found = _SCHEME.match(text)
+    scheme = (found[1] or found[2]).lower() if found else ""
+    if scheme not in _TLS_BY_SCHEME:
+        raise _bad(text, f"unknown scheme {scheme!r}; use http, https, unix or unixs")
+    if _FORBIDDEN.search(text):
+        raise _bad(text, "white space or a control character in it")
+    rest = text[found.end() :] if found else text
+    return _socket(text, scheme, rest.removeprefix("//")) if scheme.startswith("unix") else _tcp(text, scheme, rest)
+
+
+def _socket(text: str, scheme: str, path: str) -> Endpoint:
+    if not path:
+        raise _bad(text, "no path of a socket in it")
+    normal = f"{scheme}://{path}" if path.startswith("/") else f"{scheme}:{path}"
+    name = path.rsplit("/", 1)[-1].split(":", 1)[0]
+    return Endpoint(
+        text=normal,
+        host=None,
+        port=None,
+        path=path,
+        tls=_TLS_BY_SCHEME[scheme],
+        server_name=name,
+        authority="localhost",
+    )
+
+
+def _tcp(text: str, scheme: str, rest: str) -> Endpoint:
+    split = _split(text, rest)
+    host, port = split.hostname, DEFAULT_PORT if split.port is None else split.port
+    if not host:
+        raise _bad(text, "no host in it")
+    if not _HOST.fullmatch(host):
+        raise _bad(text, "a host can't be spelled so; several endpoints are a list")
+    if port == 0:
+        raise _bad(text, "port 0 can't be connected to")
+    name = host.partition("%")[0]  # an IPv6 zone means something on this machine only
+    shown, authority = (f"[{host}]", f"[{name}]") if ":" in host else (host, name)
+    return Endpoint(
+        text=f"{scheme}://{shown}:{port}" if scheme else f"{shown}:{port}",
+        host=host,
+        port=port,
+        path=None,
+        tls=_TLS_BY_SCHEME[scheme],
+        server_name=name,
+        authority=f"{authority}:{port}",
+    )
+
+
+def _split(text: str, rest: str) -> SplitResult:
+    try:
+        split = urlsplit(f"//{rest}")
+        port = split.port
+    except ValueError as error:
+        raise _bad(text, "not a host with a port; an IPv6 address stands in brackets") from error
+    if split.username is not None:
+        raise _bad(text, "a user or password in it; pass user= and password= instead")
+    if split.path not in ("", "/") or split.query or split.fragment:
+        raise _bad(text, "something after the host and port")
+    bare = split.netloc.rpartition("]")[2]
+    if bare.count(":") > 1 or (port is None and ":" in bare):
+        raise _bad(text, "not a host with a port; an IPv6 address stands in brackets")
+    return split
+
+
+def _bad(text: str, why: str) -> ValueError:
+    shown = re.sub(r"[^/]*@", "…@", text)  # what stands before an @ may be a password
+    return ValueError(f"bad endpoint {shown!r}: {why}")
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointState:
+    """
+    What the client thinks of an endpoint.
+
+    Attributes:
+        endpoint: Its normalised spelling.
+        is_healthy: False from a failure until the next success.
+        failures: How often in a row it was set aside.
+        since: When the first of them happened, on the client's monotonic clock, or None.
+        last_error: The newest reason, or "".
+    """
+
+    endpoint: str
+    is_healthy: bool = True
+    failures: int = 0
+    since: float | None = None
+    last_error: str = ""
+
+
+@dataclass(slots=True)
+class _Failing:
+    since: float
+    retry_at: float
+    failures: int
+    last_error: str
+
+
+class Pool:
+    """
+    Hands out endpoints in turn, those that failed lately only when they are due again.
+
+    A failing endpoint is set aside for a wait that grows with each failure in a row. The failures of many calls at
+    once, as when their connection is lost, count as one.
+    """
+
+    def __init__(self, endpoints: Sequence[Endpoint], *, backoff: Backoff, random: Random) -> None:
+        self._endpoints = tuple({endpoint.text: endpoint for endpoint in endpoints}.values())
+        if not self._endpoints:
+            raise ValueError("at least one endpoint is needed")
+        self._backoff = backoff
+        self._random = random
+        self._failing: dict[str, _Failing] = {}
+        self._next = random.randrange(len(self._endpoints))  # many clients with one list start at different members
+
+    def __len__(self) -> int:
+        return len(self._endpoints)
+
+    def choose(self, now: float, excluding: Collection[Endpoint] = ()) -> Endpoint:
+        """
+        Return the endpoint for the next attempt: in turn, of those not set aside and not in *excluding*.
+
+        If none is left, the one that is due soonest, if possible not in *excluding*.
+        """
+        turn = self._in_turn()
+        if not self._failing and not excluding:
+            return turn[0]
+        wanted = [endpoint for endpoint in turn if endpoint not in excluding] or turn
+        return min(wanted, key=lambda endpoint: self._due_at(endpoint, now))
+
+    def failed(self, endpoint: Endpoint, now: float, reason: str) -> None:
+        """Set an endpoint aside; a failure while it is set aside only changes the reason shown."""
+        failing = self._failing.get(endpoint.text)
+        if failing is None:
+            self._failing[endpoint.text] = _Failing(now, now + self._wait(0), 1, reason)
+            return
+        failing.last_error = reason
+        if failing.retry_at <= now:
+            failing.retry_at = now + self._wait(failing.failures)
+            failing.failures += 1
+
+    def succeeded(self, endpoint: Endpoint) -> None:
+        """Take an endpoint back in turn."""
+        if self._failing:
+            self._failing.pop(endpoint.text, None)
+
+    def state(self) -> tuple[EndpointState, ...]:
+        """Return what is known of every endpoint, in the order they were given."""
+        return tuple(self._state(endpoint) for endpoint in self._endpoints)
+
+    def _in_turn(self) -> tuple[Endpoint, ...]:
+        count = len(self._endpoints)
+        if count == 1:
+            return self._endpoints
+        first = self._next
+        self._next = (first + 1) % count
+        return self._endpoints[first:] + self._endpoints[:first]
+
+    def _due_at(self, endpoint: Endpoint, now: float) -> float:
+        failing = self._failing.get(endpoint.text)
+        return now if failing is None else max(failing.retry_at, now)
+
+    def _wait(self, failures: int) -> float:
+        return wait(self._backoff, failures, self._random)
+
+    def _state(self, endpoint: Endpoint) -> EndpointState:
+        failing = self._failing.get(endpoint.text)
+        if failing is None:
+            return EndpointState(endpoint.text)
+        return EndpointState(endpoint.text, False, failing.failures, failing.since, failing.last_error)

@@ -1,0 +1,69 @@
+"""The one shape of every machine that decides what is said on a lasting two-way stream."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from etcd_async.errors import EtcdError, RpcError
+
+Request = TypeVar("Request", covariant=True)
+Response = TypeVar("Response", contravariant=True)
+Output = TypeVar("Output", covariant=True)
+
+AT_ONCE = float("-inf")
+"""The answer of `Machine.next_wakeup` while there is something to send."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reopen:
+    """
+    The server refused something for a reason that belongs to the stream: a stale token, a member that can't serve.
+
+    The driver closes the stream and opens another; a refused token is dropped before that.
+    """
+
+    error: RpcError
+
+
+class Machine(Protocol[Request, Response, Output]):
+    """
+    Decides what a stream says; never touches the stream itself.
+
+    Times are seconds of any one monotonic clock, always passed in. Between `stream_opened` and `stream_lost` there is
+    a stream; requests are taken only then.
+    """
+
+    @property
+    def wants_stream(self) -> bool:
+        """True while there is anything to say or to hear."""
+        ...
+
+    def stream_opened(self, now: float) -> None:
+        """Start anew on a fresh stream."""
+        ...
+
+    def stream_lost(self, now: float) -> None:
+        """Forget what was in flight; `to_send` asks again on the next stream. Harmless without a stream."""
+        ...
+
+    def to_send(self, now: float) -> Sequence[Request]:
+        """Return the requests to write now, in order, and count them as sent."""
+        ...
+
+    def receive(self, response: Response, now: float) -> Sequence[Output | Reopen]:
+        """Take one answer and return what it means."""
+        ...
+
+    def expire(self, now: float) -> Sequence[Output]:
+        """Return what time alone has ended, with or without a stream."""
+        ...
+
+    def fail_all(self, error: EtcdError) -> Sequence[Output]:
+        """Give up everything: no stream can be had any more."""
+        ...
+
+    def next_wakeup(self) -> float | None:
+        """Return when `to_send` or `expire` has something next: a time, `AT_ONCE`, or None if never unprompted."""
+        ...

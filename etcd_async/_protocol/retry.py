@@ -1,0 +1,166 @@
+"""
+May a call be tried again, and after how long? Pure: the caller says what happened, the answer is a `Decision`.
+
+What each end of an attempt says about the request (etcd ``server/etcdserver/v3_server.go``, ``v3rpc/interceptor.go``):
+
+    ============ ============================================== ============= =============== =============
+    outcome      for instance                                   repeatable    other           maybe applied
+    ============ ============================================== ============= =============== =============
+    NOT_SENT     connection refused, GOAWAY below the stream    again         again           no
+    NOT_SERVED   no leader                                      again         again           no
+    WRONG_MEMBER a learner                                      elsewhere     elsewhere       no
+    STALE_TOKEN  invalid auth token                             new token     new token       no
+    LOST         connection cut after the bytes had left        again         give up         yes
+    UNSURE       timed out in the server, server stopped        again         give up         yes
+    FAILED       internal error, unknown error                  give up       give up         yes
+    REFUSED      any clear "no": not found, compacted ...       give up       give up         no
+    ============ ============================================== ============= =============== =============
+
+"Maybe applied" is of writes only; a call that was unsure once stays so, whatever its later attempts say.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from random import Random
+
+from etcd_async.errors import (
+    AuthOldRevision,
+    InvalidAuthToken,
+    NoLeader,
+    NotSupportedForLearner,
+    RpcError,
+    StatusCode,
+)
+from etcd_async.options import Backoff
+
+MAX_ATTEMPTS = 100  # as etcd's own client: client/v3/options.go defaultUnaryMaxRetries
+MAX_UNREACHED_ROUNDS = 8
+"""How often every endpoint may prove out of reach before a call gives up: about two seconds with default backoff."""
+
+_USER_EMPTY = "etcdserver: user name is empty"  # the server wants a token and got none
+_UNHEALTHY = "etcdserver: unhealthy cluster"  # refuses a change of members before it begins
+
+
+class Outcome(enum.Enum):
+    """What the end of one attempt says about the request; the table is in the module's docstring."""
+
+    NOT_SENT = "not sent"
+    NOT_SERVED = "not served"
+    WRONG_MEMBER = "wrong member"
+    STALE_TOKEN = "stale token"
+    LOST = "lost"
+    UNSURE = "unsure"
+    FAILED = "failed"
+    REFUSED = "refused"
+
+    @property
+    def is_ambiguous(self) -> bool:
+        """True if a write that ended so may have been applied."""
+        return self in _AMBIGUOUS
+
+
+_AMBIGUOUS = frozenset({Outcome.LOST, Outcome.UNSURE, Outcome.FAILED})
+_ANY_CALL = frozenset({Outcome.NOT_SENT, Outcome.NOT_SERVED})
+_REPEATABLE_CALL = _ANY_CALL | {Outcome.LOST, Outcome.UNSURE}
+
+_BY_CODE = {
+    StatusCode.CANCELED: Outcome.UNSURE,
+    StatusCode.DEADLINE_EXCEEDED: Outcome.UNSURE,
+    StatusCode.UNAVAILABLE: Outcome.UNSURE,
+    StatusCode.UNKNOWN: Outcome.FAILED,
+    StatusCode.ABORTED: Outcome.FAILED,
+    StatusCode.INTERNAL: Outcome.FAILED,
+    StatusCode.DATA_LOSS: Outcome.FAILED,
+}
+
+
+def classify(error: RpcError) -> Outcome:
+    """Return what a server's error says about the request it answers."""
+    if isinstance(error, InvalidAuthToken | AuthOldRevision) or error.message == _USER_EMPTY:
+        return Outcome.STALE_TOKEN
+    if isinstance(error, NoLeader):
+        return Outcome.NOT_SERVED
+    if isinstance(error, NotSupportedForLearner):
+        return Outcome.WRONG_MEMBER
+    if error.message == _UNHEALTHY:
+        return Outcome.REFUSED
+    return _BY_CODE.get(error.code, Outcome.REFUSED)
+
+
+class Action(enum.Enum):
+    """What to do after a failed attempt."""
+
+    RETRY = "retry"
+    REFRESH_TOKEN = "refresh the token, then retry"
+    GIVE_UP = "give up"
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What to do after a failed attempt, and after how many seconds."""
+
+    action: Action
+    delay: float = 0.0
+
+
+_GIVE_UP = Decision(Action.GIVE_UP)
+
+
+@dataclass(slots=True)
+class Retries:
+    """
+    What one call has been through; `decide` after each failed attempt says what is next.
+
+    Attributes:
+        repeatable: Carrying the call out twice is harmless.
+        endpoints: How many there are to go to.
+        has_credentials: A new token can be had.
+        maybe_applied: One of the attempts may have been carried out.
+    """
+
+    repeatable: bool
+    endpoints: int
+    has_credentials: bool
+    backoff: Backoff
+    random: Random
+    maybe_applied: bool = False
+    _attempts: int = 0
+    _unreached: int = 0
+    _has_refreshed: bool = False
+
+    def decide(self, outcome: Outcome) -> Decision:
+        """Count one failed attempt and return what to do next."""
+        self._attempts += 1
+        self._unreached += outcome is Outcome.NOT_SENT
+        self.maybe_applied |= outcome.is_ambiguous
+        if outcome is Outcome.STALE_TOKEN:
+            return self._refresh()
+        if not self._may_repeat(outcome):
+            return _GIVE_UP
+        return Decision(Action.RETRY, self._delay())
+
+    def _refresh(self) -> Decision:
+        if self._has_refreshed or not self.has_credentials:
+            return _GIVE_UP
+        self._has_refreshed = True
+        return Decision(Action.REFRESH_TOKEN)
+
+    def _may_repeat(self, outcome: Outcome) -> bool:
+        if outcome is Outcome.WRONG_MEMBER:
+            return self._attempts < self.endpoints
+        if self._attempts >= MAX_ATTEMPTS or self._unreached >= MAX_UNREACHED_ROUNDS * self.endpoints:
+            return False
+        return outcome in (_REPEATABLE_CALL if self.repeatable else _ANY_CALL)
+
+    def _delay(self) -> float:
+        rounds, rest = divmod(self._attempts, self.endpoints)
+        return 0.0 if rest else wait(self.backoff, rounds - 1, self.random)
+
+
+def wait(backoff: Backoff, failures: int, random: Random) -> float:
+    """Return the seconds to wait after *failures* earlier failures in a row (0 at the first), jitter included."""
+    steps = min(failures, 64)  # far past any maximum; keeps the power finite
+    plain = min(backoff.initial * backoff.factor**steps, backoff.maximum)
+    return plain * (1 + backoff.jitter * random.uniform(-1, 1))
