@@ -1,13 +1,16 @@
 """What every test gets: the event loops it runs on, and no deadline per generated example."""
 
 import sys
+from importlib.metadata import entry_points
 from importlib.util import find_spec
 from typing import Any
 
 import hypothesis
 import pytest
 
-pytest_plugins = ["pytester"]
+# Our own plugin announces itself where the package is installed; a bare checkout on the path does not.
+ANNOUNCED = entry_points(group="pytest11", name="etcd_async")
+pytest_plugins = ["pytester"] if ANNOUNCED else ["pytester", "etcd_async.testing.plugin"]
 
 LOOPS: dict[str, tuple[str, dict[str, Any]]] = {
     "asyncio": ("asyncio", {}),

@@ -111,8 +111,8 @@ def foreign_imports() -> Iterator[str]:
 def test_every_import_is_declared_as_a_dependency() -> None:
     extras = [line for lines in PROJECT["optional-dependencies"].values() for line in lines]
     declared = {Requirement(line).name for line in [*PROJECT["dependencies"], *extras]}
-    # The plugin of pytest is imported by pytest.
-    found = set(foreign_imports()) - sys.stdlib_module_names - {"etcd_async", "pytest"}
+    # Our plugin of pytest is loaded by pytest, and its half for pytest-asyncio only beside that.
+    found = set(foreign_imports()) - sys.stdlib_module_names - {"etcd_async", "pytest", "pytest_asyncio"}
     providers = packages_distributions()
     undeclared = {name for name in found if declared.isdisjoint(providers.get(name, [name]))}
     assert undeclared == set()
