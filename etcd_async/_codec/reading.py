@@ -43,6 +43,14 @@ def read_uint64(buf: bytes, p: int, end: int) -> tuple[int, int]:
 
 def read_int64(buf: bytes, p: int, end: int) -> tuple[int, int]:
     """Read a varint in two's complement of 64 bits."""
+    if p + 2 < end:
+        # Nearly all revisions, versions and counts: three bytes, without a loop.
+        if (value := buf[p]) < 128:
+            return value, p + 1
+        if (second := buf[p + 1]) < 128:
+            return value + (second << 7) - 0x80, p + 2
+        if (third := buf[p + 2]) < 128:
+            return value + (second << 7) + (third << 14) - 0x4080, p + 3
     value, p = read_uint64(buf, p, end)
     return (value if value < _SIGN_64 else value - (1 << 64)), p
 
@@ -69,6 +77,9 @@ def read_span(buf: bytes, p: int, end: int) -> tuple[int, int]:
     """Read a length; return where what it measures starts and stops."""
     if p < end and (length := buf[p]) < 128:
         p += 1
+    elif p + 1 < end and (second := buf[p + 1]) < 128:
+        length = buf[p] + (second << 7) - 128
+        p += 2
     else:
         length, p = _read_short(buf, p, end, _MAX_LENGTH)
     if length > end - p:

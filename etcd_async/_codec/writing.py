@@ -8,6 +8,7 @@ that no value is copied twice. Errors name the field and never show its content,
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, Final
 
 _BITS_64: Final = (1 << 64) - 1
@@ -21,6 +22,14 @@ def varint(value: int) -> bytes:
     """Encode a number of 0 to 2**64 - 1."""
     if value < 128:
         return _ONE_BYTE[value]
+    if value < 16384:
+        return bytes((value & 127 | 128, value >> 7))
+    return _long_varint(value)
+
+
+# Large numbers are lease ids and revisions, and the same ones come again and again.
+@lru_cache(maxsize=1024)
+def _long_varint(value: int) -> bytes:
     encoded = bytearray()
     while value > 127:
         encoded.append(value & 127 | 128)
@@ -97,6 +106,11 @@ def write_message(
     """Append a message of class *kind* by its writer."""
     if not isinstance(value, kind):
         raise wrong_type(name, f"a {kind.__name__}", value)
+    return write_part(out, tag, value, write)
+
+
+def write_part(out: list[bytes], tag: bytes, value: Any, write: Callable[[Any, list[bytes]], int]) -> int:
+    """Append anything by its writer, with its tag and length before it."""
     place = len(out)
     out.append(b"")
     size = write(value, out)
