@@ -1,0 +1,141 @@
+"""One endpoint, and the calls made on it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from etcd_async._protocol.endpoints import Endpoint
+from etcd_async._protocol.grpc import encode_timeout
+from etcd_async._protocol.headers import Metadata, request_block, timeout_field
+from etcd_async._transport.calls import Unary, check_size
+from etcd_async._transport.connector import Connector
+from etcd_async._transport.stream import Stream
+from etcd_async.options import TLS, Backoff, TransportOptions
+
+_REMEMBERED_BLOCKS = 256
+_USER_AGENT = "etcd_async/0.1.0"
+
+
+class Channel:
+    """
+    One endpoint with at most one connection for new calls, made on demand; build it inside a running loop.
+
+    After a GOAWAY the calls under way finish on the old connection while new ones take a new one. Errors say in
+    ``maybe_applied`` (`AttemptFailed`: ``sent``) whether the server may have acted, whatever the method does.
+
+    Args:
+        endpoint: Where to.
+        tls: Used if the endpoint's scheme asks for TLS, or leaves it open.
+        options: Times and sizes.
+        backoff: Between attempts to connect.
+    """
+
+    def __init__(
+        self, endpoint: Endpoint, *, tls: TLS | None, options: TransportOptions, backoff: Backoff | None = None
+    ) -> None:
+        self.endpoint = endpoint
+        self._options = options
+        self._loop = asyncio.get_running_loop()
+        self._connector = Connector(endpoint, tls=tls, options=options, backoff=backoff or Backoff())
+        is_secure = endpoint.tls if endpoint.tls is not None else tls is not None
+        self._scheme = "https" if is_secure else "http"
+        self._blocks: dict[tuple[str, Metadata], bytes] = {}
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether a connection for new calls is there."""
+        connection = self._connector.current
+        return connection is not None and connection.is_usable
+
+    async def unary(self, path: str, payload: bytes, *, metadata: Metadata = (), deadline: float | None) -> bytes:
+        """
+        Send one request and return its answer; safe to cancel.
+
+        Args:
+            path: Of the method, such as ``/etcdserverpb.KV/Range``.
+            payload: The encoded request.
+            metadata: Request headers, ASCII.
+            deadline: On `time.monotonic`'s clock; None for never.
+
+        Raises:
+            RpcError: The server's own answer.
+            AttemptFailed: No answer.
+            DeadlineExceeded: *deadline* passed.
+            ProtocolError, ResponseTooLarge: The answer cannot be taken.
+            RequestTooLarge: *payload* is larger than ``max_send_bytes``; nothing was sent.
+            ClientClosed: The channel was closed.
+        """
+        check_size(payload, self._options.max_send_bytes)
+        connection = self._connector.current
+        if connection is None or not connection.is_usable:
+            connection = await self._connector.connected(deadline)
+        answer: asyncio.Future[bytes] = self._loop.create_future()
+        call = Unary(
+            self._block(path, metadata, deadline),
+            payload,
+            answer=answer,
+            endpoint=connection.endpoint,
+            deadline=deadline,
+            limit=self._options.max_receive_bytes,
+        )
+        connection.start(call)
+        try:
+            return await answer
+        except asyncio.CancelledError:
+            connection.abandon(call)
+            if not answer.cancelled():
+                answer.exception()  # It came in the same turn; asyncio warns of errors that nobody looks at.
+            raise
+
+    async def open(self, path: str, *, metadata: Metadata = (), deadline: float | None = None) -> Stream:
+        """
+        Open a server stream or duplex stream; its first bytes leave with the next write.
+
+        Args:
+            path: Of the method.
+            metadata: Request headers, ASCII.
+            deadline: When the whole stream must be over, on `time.monotonic`'s clock; None for never.
+
+        Raises:
+            AttemptFailed: No connection.
+            DeadlineExceeded: *deadline* passed while connecting.
+            ClientClosed: The channel was closed.
+        """
+        connection = await self._connector.connected(deadline)
+        stream = Stream(
+            self._block(path, metadata, deadline),
+            connection=connection,
+            deadline=deadline,
+            limit=self._options.max_receive_bytes,
+            send_limit=self._options.max_send_bytes,
+        )
+        connection.start(stream)
+        return stream
+
+    async def aclose(self) -> None:
+        """End every call and stream with `ClientClosed`, say goodbye and let go, within about a second."""
+        self._connector.close()
+        await self._connector.wait_closed()
+
+    def abort(self) -> None:
+        """End every call and stream with `ClientClosed` and cut the connections."""
+        self._connector.abort()
+
+    def _block(self, path: str, metadata: Metadata, deadline: float | None) -> bytes:
+        block = self._blocks.get((path, metadata)) or self._new_block(path, metadata)
+        if deadline is None:
+            return block
+        return block + timeout_field(encode_timeout(deadline - time.monotonic()))
+
+    def _new_block(self, path: str, metadata: Metadata) -> bytes:
+        if len(self._blocks) >= _REMEMBERED_BLOCKS:
+            self._blocks.clear()  # Tokens are part of the metadata, and come and go.
+        block = self._blocks[path, metadata] = request_block(
+            path=path,
+            scheme=self._scheme,
+            authority=self.endpoint.authority,
+            user_agent=_USER_AGENT,
+            metadata=metadata,
+        )
+        return block

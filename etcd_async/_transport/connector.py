@@ -1,0 +1,205 @@
+"""
+Makes the connections to one endpoint: one attempt at a time, shared by all who wait, and not too often.
+
+A failed attempt, or a connection lost before it answered anything, delays the next one by a jittered backoff; a caller
+whose deadline is sooner is told the last reason at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Callable
+from random import Random
+
+from etcd_async._protocol.endpoints import Endpoint
+from etcd_async._protocol.retry import wait
+from etcd_async._transport.connection import Connection
+from etcd_async._transport.failure import AttemptFailed, connect_reason
+from etcd_async._transport.http2 import Control, connect
+from etcd_async._transport.tls import ssl_context
+from etcd_async.errors import Attempt, ClientClosed, DeadlineExceeded
+from etcd_async.options import TLS, Backoff, TransportOptions
+
+
+class Connector:
+    """
+    The connections to one endpoint: the current one, and those that drain after a GOAWAY.
+
+    Args:
+        endpoint: Where to connect to.
+        tls: How, if the endpoint does not say "plain".
+        options: Times and sizes.
+        backoff: Between attempts.
+
+    Attributes:
+        current: The connection for new calls; it may have ended since.
+    """
+
+    def __init__(self, endpoint: Endpoint, *, tls: TLS | None, options: TransportOptions, backoff: Backoff) -> None:
+        self.endpoint = endpoint
+        self.current: Connection | None = None
+        self._tls = tls
+        self._options = options
+        self._backoff = backoff
+        self._random = Random()
+        self._ping_interval = options.ping_interval
+        self._live: set[Connection] = set()
+        self._attempt: asyncio.Task[AttemptFailed | None] | None = None
+        self._failures = 0
+        self._retry_at = -math.inf
+        self._last_reason = ""
+        self._is_closed = False
+
+    async def connected(self, deadline: float | None) -> Connection:
+        """
+        Return a usable connection, making one if there is none.
+
+        Cancelling this, or its deadline, leaves the attempt to the others who wait for it.
+
+        Raises:
+            AttemptFailed: It could not be made.
+            DeadlineExceeded: *deadline* (monotonic clock) passed.
+            ClientClosed: The connector was closed.
+        """
+        self._check_open()
+        if self.current is not None and self.current.is_usable:
+            return self.current
+        if deadline is not None and time.monotonic() < self._retry_at >= deadline:
+            raise self._failed(self._last_reason)
+        if self._attempt is None:
+            self._attempt = asyncio.create_task(self._try(), name=f"etcd_async.connect {self.endpoint.text}")
+        failure = await self._outcome(self._attempt, deadline)
+        if failure is not None:
+            raise self._failed(failure.reason)
+        if self.current is None or not self.current.is_usable:
+            raise self._failed(self._last_reason or "the connection was lost at once")
+        return self.current
+
+    def close(self, error: Callable[[], Exception] = ClientClosed) -> None:
+        """End all connections politely, and everything on them with *error*; no other is made."""
+        self._shut()
+        for connection in list(self._live):
+            connection.close(error)
+
+    def abort(self) -> None:
+        """End all connections now."""
+        self.close()
+        for connection in list(self._live):
+            connection.abort("closed by this client")
+
+    async def wait_closed(self) -> None:
+        """Wait until every transport and task is gone; bounded by `connection.CLOSE_GRACE`."""
+        pending: list[asyncio.Future[None] | asyncio.Task[AttemptFailed | None]] = [c.closed for c in self._live]
+        if self._attempt is not None:
+            pending.append(self._attempt)
+        if pending:
+            await asyncio.wait(pending)
+
+    async def _outcome(
+        self, attempt: asyncio.Task[AttemptFailed | None], deadline: float | None
+    ) -> AttemptFailed | None:
+        await asyncio.wait({attempt}, timeout=None if deadline is None else max(0.0, deadline - time.monotonic()))
+        self._check_open()
+        if not attempt.done():
+            known = [Attempt(self.endpoint.text, self._last_reason)] if self._last_reason else []
+            raise DeadlineExceeded(f"the deadline passed while connecting to {self.endpoint.text}", attempts=known)
+        return attempt.result()
+
+    async def _try(self) -> AttemptFailed | None:
+        """Wait for our turn, connect, and say how it went; failures are results, since perhaps nobody waits."""
+        try:
+            pause = self._retry_at - time.monotonic()
+            if pause > 0:
+                await asyncio.sleep(pause)
+            return await self._connect()
+        finally:
+            self._attempt = None
+
+    async def _connect(self) -> AttemptFailed | None:
+        made: list[Connection] = []
+        timeout = self._options.connect_timeout
+        try:
+            async with asyncio.timeout(timeout):
+                await self._make(made)
+            return None
+        except TimeoutError:
+            reason = f"no connection within {timeout:g} s"
+            if made:
+                reason = f"connected, but the server did not speak HTTP/2 within {timeout:g} s"
+        except (OSError, AttemptFailed) as error:
+            reason = error.reason if isinstance(error, AttemptFailed) else connect_reason(error)
+        finally:
+            for connection in made:
+                if connection is not self.current:
+                    connection.abort("the connection could not be used")
+        self._note_failure(reason)
+        return self._failed(reason)
+
+    async def _make(self, made: list[Connection]) -> None:
+        endpoint, tls = self.endpoint, self._tls or TLS()
+        is_secure = endpoint.tls if endpoint.tls is not None else self._tls is not None
+        context = ssl_context(tls) if is_secure else None
+
+        def make_link(transport: asyncio.Transport, control: Control) -> Connection:
+            connection = self._link(transport, control)
+            made.append(connection)
+            return connection
+
+        await connect(
+            endpoint,
+            context=context,
+            server_name=tls.server_name or endpoint.server_name,
+            options=self._options,
+            make_link=make_link,
+        )
+        [connection] = made
+        connection.check_alpn()
+        await connection.ready
+        if connection.is_over:
+            raise self._failed(connection.reason or "the connection was lost at once")
+        self.current = connection
+
+    def _link(self, transport: asyncio.Transport, control: Control) -> Connection:
+        connection = Connection(
+            transport,
+            control,
+            endpoint=self.endpoint.text,
+            options=self._options,
+            ping_interval=self._ping_interval,
+            on_over=self._on_over,
+        )
+        self._live.add(connection)
+        connection.closed.add_done_callback(lambda _: self._live.discard(connection))
+        return connection
+
+    def _on_over(self, connection: Connection) -> None:
+        """Take note that *connection* takes no new calls."""
+        if connection.is_scolded:
+            self._ping_interval = 2 * self._ping_interval
+        if connection is not self.current:
+            return
+        self.current = None
+        if connection.was_useful:
+            self._failures = 0
+            self._last_reason = connection.reason or ""
+        else:
+            self._note_failure(connection.reason or "the connection was lost at once")
+
+    def _note_failure(self, reason: str) -> None:
+        self._last_reason = reason
+        self._retry_at = time.monotonic() + wait(self._backoff, self._failures, self._random)
+        self._failures += 1
+
+    def _failed(self, reason: str) -> AttemptFailed:
+        return AttemptFailed(self.endpoint.text, reason, sent=False)
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise ClientClosed()
+
+    def _shut(self) -> None:
+        self._is_closed = True
+        if self._attempt is not None:
+            self._attempt.cancel()

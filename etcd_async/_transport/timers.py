@@ -1,0 +1,139 @@
+"""The two clocks of a connection: deadlines of its calls, and signs of life from its peer."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Callable, Iterable
+
+from etcd_async._protocol.exchange import Exchange
+
+_SECOND_LOOK = 0.02
+
+
+class Deadlines:
+    """
+    One timer for all calls of a connection, at the earliest of their deadlines.
+
+    Args:
+        unfinished: Returns the exchanges that may have a deadline.
+        expire: Called with each exchange whose deadline has passed.
+
+    Attributes:
+        next: When the timer is set to fire; infinity if it is not set.
+    """
+
+    def __init__(self, unfinished: Callable[[], Iterable[Exchange]], expire: Callable[[Exchange], None]) -> None:
+        self.next = math.inf
+        self._unfinished = unfinished
+        self._expire = expire
+        self._handle: asyncio.TimerHandle | None = None
+
+    def watch(self, deadline: float) -> None:
+        """Make sure that the timer fires at *deadline* or before."""
+        if deadline < self.next:
+            self.stop()
+            self.next = deadline
+            delay = max(0.0, deadline - time.monotonic())
+            self._handle = asyncio.get_running_loop().call_later(delay, self._fire)
+
+    def stop(self) -> None:
+        """Forget all deadlines."""
+        self.next = math.inf
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+
+    def _fire(self) -> None:
+        self.stop()
+        now, earliest = time.monotonic(), math.inf
+        for exchange in self._unfinished():
+            if exchange.deadline is None:
+                continue
+            if exchange.deadline <= now:
+                self._expire(exchange)
+            else:
+                earliest = min(earliest, exchange.deadline)
+        if earliest < math.inf:
+            self.watch(earliest)
+
+
+class Heartbeat:
+    """
+    Asks a silent peer for a sign of life while something depends on it; never when nothing does.
+
+    etcd closes connections that ping without an open stream, or more often than every 5 seconds
+    (``server/embed/config.go``: PermitWithoutStream, GRPCKeepAliveMinTime). Any byte counts as a sign.
+
+    Args:
+        interval: Seconds of silence before a ping.
+        timeout: Seconds that the peer has then.
+        is_idle: Tells whether nothing is open; the timer then stops until the next `start`.
+        ping: Sends a ping.
+        give_up: Called when no sign came.
+
+    Attributes:
+        heard: When something arrived last, on the monotonic clock.
+        is_running: Whether the timer is set.
+    """
+
+    def __init__(
+        self,
+        interval: float,
+        timeout: float,
+        *,
+        is_idle: Callable[[], bool],
+        ping: Callable[[], None],
+        give_up: Callable[[], None],
+    ) -> None:
+        self.heard = 0.0
+        self.is_running = False
+        self._interval = interval
+        self._timeout = timeout
+        self._is_idle = is_idle
+        self._ping = ping
+        self._give_up = give_up
+        self._pinged = 0.0
+        self._handle: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        """Watch the peer from now on."""
+        self.is_running = True
+        self._set(self._interval, self._look)
+
+    def stop(self) -> None:
+        """Stop watching."""
+        self.is_running = False
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+
+    def _set(self, delay: float, callback: Callable[[], None]) -> None:
+        self._handle = asyncio.get_running_loop().call_later(delay, callback)
+
+    def _look(self) -> None:
+        if self._is_idle():
+            self.stop()
+            return
+        rest = self.heard + self._interval - time.monotonic()
+        if rest > 0:
+            self._set(rest, self._look)
+        else:
+            self._pinged = time.monotonic()
+            self._ping()
+            self._set(self._timeout, self._judge)
+
+    def _judge(self) -> None:
+        if self.heard >= self._pinged:
+            self._look()
+        else:
+            # If the loop itself stood still, the sign may lie in the socket: uvloop runs timers before it reads.
+            self._set(_SECOND_LOOK, self._condemn)
+
+    def _condemn(self) -> None:
+        if self.heard >= self._pinged:
+            self._look()
+        else:
+            self.stop()
+            self._give_up()

@@ -1,0 +1,28 @@
+"""From TLS options to an SSL context, as HTTP/2 wants it (RFC 9113 §9.2)."""
+
+from __future__ import annotations
+
+import ssl
+
+from etcd_async.options import TLS
+
+_CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM:DHE+CHACHA20"
+
+
+def ssl_context(tls: TLS) -> ssl.SSLContext:
+    """
+    Return a context for one connection, with the files of *tls* as they are now.
+
+    Raises:
+        OSError: A file cannot be read, or (`ssl.SSLError`) is not what it should be.
+    """
+    context = ssl.create_default_context(cafile=tls.ca)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(_CIPHERS)
+    context.set_alpn_protocols(["h2"])
+    if not tls.verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if tls.cert is not None:
+        context.load_cert_chain(tls.cert, tls.key)
+    return context
