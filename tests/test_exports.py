@@ -81,6 +81,12 @@ def test_a_module_offers_nothing_foreign_and_each_name_has_one_public_home(modul
         assert is_package or any(part.startswith("_") for part in sources[name].split(".")), f"{name} has another home"
 
 
+def test_every_public_module_is_described_in_the_reference() -> None:
+    pages = "\n".join(page.read_text(encoding="utf-8") for page in (ROOT / "docs" / "reference").glob("*.md"))
+    gathering = {"etcd_async", "etcd_async.recipes"}  # they only gather what other modules define
+    assert [module for module in MODULES if module not in gathering and f"::: {module}\n" not in pages] == []
+
+
 def test_the_top_level_offers_what_its_modules_offer() -> None:
     offered = set(etcd_async.__all__) - {"__version__"}
     homes = {name for module in MODULES if module != "etcd_async" for name in importlib.import_module(module).__all__}
