@@ -1,0 +1,295 @@
+"""
+Many watches on one stream, resumed where they stopped. A machine in the shape of `machine.Machine`.
+
+    PENDING --to_send()--> CREATING --created--> ACTIVE
+       ^___ stream_lost(), a stale token ____________|
+    any --pause()--> PAUSED --resume()--> PENDING
+    any --refused, canceled, compacted--> Failed, forgotten
+    any --cancel()--> forgotten
+
+What it holds, on every etcd from 3.4 on:
+
+* A watch resumes after the last *event* it delivered, not after ``header.revision``: history arrives in batches of at
+  most 1000 revisions whose header already names the newest one (server ``storage/mvcc/watcher_group.go``). Events from
+  before the resume point are dropped, so each event is delivered once.
+* Late answers and events of an earlier creation can't reach another watch (`creations`).
+* A revision is never split, fragments or not (`cursor`).
+* Progress is never ahead of events. Progress of one watch comes in order with its events. Progress of the whole stream
+  (id -1, the answer to `request_progress`) does so only from etcd 3.4.25 and 3.5.8 on: unless told that the server
+  orders it (`orders_progress`), it is taken for no more than a sign of life, and reported as far as this watch has
+  come by its own events and progress.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, replace
+
+from etcd_async._codec.responses import WatchResponse
+from etcd_async._pb.etcdserverpb import (
+    WatchCancelRequest,
+    WatchCreateRequest,
+    WatchProgressRequest,
+    WatchRequest,
+)
+from etcd_async._protocol.creations import NO_ID, Creations
+from etcd_async._protocol.cursor import Cursor
+from etcd_async._protocol.machine import AT_ONCE, Reopen
+from etcd_async._protocol.retry import Outcome, classify
+from etcd_async.errors import EtcdError, RpcError, error_for_cancel_reason
+from etcd_async.types import Event
+
+PROGRESS_INTERVAL = 0.2  # seconds until an unanswered progress request is repeated; etcd resyncs watches every 0.1 s
+MAX_REFUSALS = 5  # creations refused in a row, each on a stream of its own, until a stale token counts as final
+
+_NOT_FINAL = frozenset({Outcome.STALE_TOKEN, Outcome.NOT_SERVED, Outcome.WRONG_MEMBER, Outcome.UNSURE})
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """The server has begun this watch, or begun it again; *revision* is the store's at that time."""
+
+    handle: int
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """The events of one whole revision or more, in order; *revision* is the last one's."""
+
+    handle: int
+    revision: int
+    events: tuple[Event, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Every event up to *revision* has been delivered; never less than said before."""
+
+    handle: int
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The watch has ended for good."""
+
+    handle: int
+    error: EtcdError
+
+
+Output = Created | Batch | Progress | Failed
+
+
+class _State(enum.Enum):
+    PENDING = "to be created"
+    CREATING = "creation not yet answered"
+    ACTIVE = "created"
+    PAUSED = "not wanted for now"
+
+
+@dataclass(slots=True, eq=False)
+class _Watch:
+    handle: int
+    request: WatchCreateRequest
+    cursor: Cursor
+    state: _State = _State.PENDING
+    wire_id: int = 0  # of the latest creation
+    refusals: int = 0  # in a row
+
+
+class Watches:
+    """
+    Every watch of one stream.
+
+    Attributes:
+        orders_progress: True if the server of the present stream orders progress of the whole stream with events
+            (etcd 3.4.25, 3.5.8 and later). Set it after `stream_opened`; `stream_lost` clears it.
+    """
+
+    def __init__(self) -> None:
+        self.orders_progress = False
+        self._watches: dict[int, _Watch] = {}
+        self._pending: dict[int, _Watch] = {}
+        self._creations: Creations[_Watch] = Creations()
+        self._asking: set[int] = set()  # handles that wait for progress
+        self._ask_at = AT_ONCE
+        self._is_open = False
+        self._last_handle = 0
+
+    @property
+    def wants_stream(self) -> bool:
+        """True while there is a watch that is not paused."""
+        return bool(self._pending or self._creations)
+
+    def add(self, request: WatchCreateRequest) -> int:
+        """
+        Register a watch and return its handle, which is never used again.
+
+        The request's ``start_revision`` is the first revision wanted, past or future; "from now" must be pinned by a
+        read before. Its ``watch_id`` and ``fragment`` are ours to choose.
+        """
+        if request.start_revision < 1:
+            raise ValueError(f"start_revision must be at least 1, not {request.start_revision}")
+        self._last_handle += 1
+        watch = _Watch(self._last_handle, replace(request, fragment=True), Cursor(request.start_revision))
+        self._watches[watch.handle] = self._pending[watch.handle] = watch
+        return watch.handle
+
+    def cancel(self, handle: int) -> None:
+        """Forget a watch; tell the server if it may know it. Unknown handles are ignored."""
+        watch = self._watches.get(handle)
+        if watch is not None:
+            self._withdraw(watch)
+            self._forget(watch)
+
+    def pause(self, handle: int) -> None:
+        """Stop a watch on the server and keep its resume point: its consumer is behind."""
+        watch = self._watches.get(handle)
+        if watch is not None:
+            self._withdraw(watch)
+            watch.cursor.rewind()
+            watch.state = _State.PAUSED
+
+    def resume(self, handle: int) -> None:
+        """Create a paused watch again, from its resume point."""
+        watch = self._watches.get(handle)
+        if watch is not None and watch.state is _State.PAUSED:
+            self._make_pending(watch)
+
+    def request_progress(self, handle: int) -> None:
+        """
+        Ask how far a watch has come, again and again until a `Progress` for it comes out.
+
+        The server answers for the stream as a whole and, from etcd 3.4.25 and 3.5.8 on, only while all of its watches
+        are in step with the store. The answer may be that to an earlier request.
+        """
+        if handle in self._watches:
+            self._asking.add(handle)
+
+    def stream_opened(self, now: float) -> None:
+        """Begin to create the watches on a fresh stream."""
+        self._is_open = True
+
+    def stream_lost(self, now: float) -> None:
+        """Make every watch on the server pending again, from its resume point."""
+        for watch in self._creations.clear():
+            self._make_pending(watch)
+        self._ask_at = AT_ONCE
+        self._is_open = self.orders_progress = False
+
+    def to_send(self, now: float) -> list[WatchRequest]:
+        """Return the requests to write now, in order: cancellations, creations, a request for progress."""
+        if not self._is_open:
+            return []
+        cancels = self._creations.take_cancels()
+        pending, self._pending = self._pending, {}
+        requests = [WatchRequest(cancel_request=WatchCancelRequest(watch_id=each)) for each in cancels]
+        requests += [WatchRequest(create_request=self._creation(watch)) for watch in pending.values()]
+        if self._ask_at <= now and self._is_asking():
+            self._ask_at = now + PROGRESS_INTERVAL
+            requests.append(WatchRequest(progress_request=WatchProgressRequest()))
+        return requests
+
+    def receive(self, response: WatchResponse, now: float) -> list[Output | Reopen]:
+        """Take one answer and return what it means for the watches."""
+        if response.created or (response.watch_id == NO_ID and response.canceled):
+            return self._creation_answered(response, now)
+        if response.watch_id == NO_ID:
+            return self._progress_of_all(response.revision)
+        watch = self._creations.get(response.watch_id)
+        if watch is None:
+            return self._stray(response)
+        if response.canceled or response.compact_revision:
+            return [self._failed(watch, error_for_cancel_reason(response.cancel_reason, response.compact_revision))]
+        return self._delivered(watch, response)
+
+    def expire(self, now: float) -> list[Output]:
+        """Return nothing: no watch ends by time alone."""
+        return []
+
+    def fail_all(self, error: EtcdError) -> list[Output]:
+        """Give up every watch, the paused ones too."""
+        return [self._failed(watch, error) for watch in list(self._watches.values())]
+
+    def next_wakeup(self) -> float | None:
+        """Return when there is something to send: at once, at the next repeat of a progress request, or never."""
+        if not self._is_open:
+            return None
+        if self._pending or self._creations.has_cancels:
+            return AT_ONCE
+        return self._ask_at if self._is_asking() else None
+
+    def _is_asking(self) -> bool:
+        return any(self._watches[handle].state is _State.ACTIVE for handle in self._asking)
+
+    def _creation(self, watch: _Watch) -> WatchCreateRequest:
+        watch.wire_id = self._creations.create(watch)
+        watch.state = _State.CREATING
+        return replace(watch.request, watch_id=watch.wire_id, start_revision=watch.cursor.next_revision)
+
+    def _make_pending(self, watch: _Watch) -> None:
+        watch.cursor.rewind()
+        watch.state = _State.PENDING
+        self._pending[watch.handle] = watch
+
+    def _withdraw(self, watch: _Watch) -> None:
+        self._pending.pop(watch.handle, None)
+        if self._creations.get(watch.wire_id) is watch:
+            self._creations.cancel(watch.wire_id)
+
+    def _forget(self, watch: _Watch) -> None:
+        del self._watches[watch.handle]
+        self._pending.pop(watch.handle, None)
+        self._creations.drop(watch.wire_id)
+        self._asking.discard(watch.handle)
+
+    def _failed(self, watch: _Watch, error: EtcdError) -> Failed:
+        self._forget(watch)
+        return Failed(watch.handle, error)
+
+    def _creation_answered(self, response: WatchResponse, now: float) -> list[Output | Reopen]:
+        watch = self._creations.answered(response.watch_id)
+        if watch is None:
+            return []
+        if response.canceled or response.compact_revision:
+            return self._refused(watch, response, now)
+        watch.state = _State.ACTIVE
+        watch.refusals = 0
+        return [Created(watch.handle, response.revision)]
+
+    def _refused(self, watch: _Watch, response: WatchResponse, now: float) -> list[Output | Reopen]:
+        error = error_for_cancel_reason(response.cancel_reason, response.compact_revision)
+        if not isinstance(error, RpcError) or classify(error) not in _NOT_FINAL or watch.refusals >= MAX_REFUSALS:
+            return [self._failed(watch, error)]
+        for each in (watch, *self._creations.unanswered()):  # those in line behind it would fare no better
+            each.refusals += 1
+        self.stream_lost(now)
+        return [Reopen(error)]
+
+    def _stray(self, response: WatchResponse) -> list[Output | Reopen]:
+        if response.canceled:
+            self._creations.ended(response.watch_id)
+        else:
+            self._creations.cancel(response.watch_id)
+        return []
+
+    def _delivered(self, watch: _Watch, response: WatchResponse) -> list[Output | Reopen]:
+        cursor = watch.cursor
+        if not response.events and not response.fragment and not cursor.is_amid_revision:
+            return [self._progress(watch, cursor.advance(response.revision))]
+        events = cursor.take(response.events, is_fragment=response.fragment)
+        return [Batch(watch.handle, cursor.seen, events)] if events else []
+
+    def _progress(self, watch: _Watch, revision: int) -> Progress:
+        self._asking.discard(watch.handle)
+        return Progress(watch.handle, revision)
+
+    def _progress_of_all(self, revision: int) -> list[Output | Reopen]:
+        outputs: list[Output | Reopen] = []
+        for watch in [self._watches[handle] for handle in sorted(self._asking)]:
+            cursor = watch.cursor
+            if watch.state is _State.ACTIVE and not cursor.is_amid_revision:
+                come = cursor.advance(revision) if self.orders_progress else cursor.confirm(revision)
+                outputs.append(self._progress(watch, come))
+        return outputs

@@ -1,0 +1,538 @@
+"""What the watch machine says and how it reads each answer, one rule at a time."""
+
+import pytest
+
+from etcd_async._codec.responses import WatchResponse
+from etcd_async._pb.etcdserverpb import WatchCreateRequest, WatchCreateRequestFilterType, WatchRequest
+from etcd_async._protocol.machine import AT_ONCE, Reopen
+from etcd_async._protocol.watch import (
+    MAX_REFUSALS,
+    PROGRESS_INTERVAL,
+    Batch,
+    Created,
+    Failed,
+    Output,
+    Progress,
+    Watches,
+)
+from etcd_async.errors import (
+    Compacted,
+    InvalidAuthToken,
+    NoLeader,
+    PermissionDenied,
+    ProtocolError,
+    RpcError,
+    StatusCode,
+    WatchCanceled,
+)
+from etcd_async.types import Event, KeyValue
+
+DENIED = "rpc error: code = PermissionDenied desc = etcdserver: permission denied"
+STALE = "rpc error: code = Unauthenticated desc = etcdserver: invalid auth token"
+LEADERLESS = "rpc error: code = Unavailable desc = etcdserver: no leader"
+
+
+def event(revision: int, key: bytes = b"k") -> Event:
+    return Event("put", KeyValue(key, mod_revision=revision))
+
+
+def answer(machine: Watches, wire_id: int, revision: int = 100, now: float = 0.0, **fields: object) -> list[object]:
+    response = WatchResponse(revision=revision, watch_id=wire_id, **fields)  # type: ignore[arg-type]
+    return list(machine.receive(response, now))
+
+
+def deliver(machine: Watches, wire_id: int, *revisions: int, fragment: bool = False) -> list[tuple[int, list[int]]]:
+    """Answer with events of these revisions; return the handles and revisions that come out."""
+    events = tuple(event(revision) for revision in revisions)
+    outputs = answer(machine, wire_id, events=events, fragment=fragment)
+    assert all(isinstance(output, Batch) for output in outputs)
+    batches = [output for output in outputs if isinstance(output, Batch)]
+    assert all(batch.revision == batch.events[-1].revision for batch in batches)
+    return [(batch.handle, [each.revision for each in batch.events]) for batch in batches]
+
+
+def refuse(machine: Watches, reason: str) -> list[object]:
+    return answer(machine, -1, created=True, canceled=True, cancel_reason=reason)
+
+
+def add(machine: Watches, key: bytes = b"k", start_revision: int = 11) -> int:
+    return machine.add(WatchCreateRequest(key=key, start_revision=start_revision))
+
+
+def creations(requests: list[WatchRequest]) -> list[WatchCreateRequest]:
+    return [request.create_request for request in requests if request.create_request]
+
+
+def cancellations(requests: list[WatchRequest]) -> list[int]:
+    return [request.cancel_request.watch_id for request in requests if request.cancel_request]
+
+
+def created(machine: Watches) -> list[int]:
+    """Send what is pending, confirm each creation, and return the ids on the wire."""
+    wire_ids = [creation.watch_id for creation in creations(machine.to_send(0.0))]
+    for wire_id in wire_ids:
+        answer(machine, wire_id, created=True)
+    return wire_ids
+
+
+def opened() -> Watches:
+    machine = Watches()
+    machine.stream_opened(0.0)
+    return machine
+
+
+def active(start_revision: int = 11) -> tuple[Watches, int, int]:
+    """Return a machine with one created watch, its handle, and its id on the wire."""
+    machine = opened()
+    handle = add(machine, start_revision=start_revision)
+    [wire_id] = created(machine)
+    return machine, handle, wire_id
+
+
+def reopened(machine: Watches) -> list[WatchCreateRequest]:
+    machine.stream_lost(0.0)
+    machine.stream_opened(0.0)
+    return creations(machine.to_send(0.0))
+
+
+def test_a_creation_says_all_that_was_asked_for_under_an_id_of_ours() -> None:
+    machine = opened()
+    no_put = WatchCreateRequestFilterType.NOPUT
+    asked = WatchCreateRequest(
+        key=b"a", range_end=b"b", start_revision=7, prev_kv=True, progress_notify=True, filters=[no_put]
+    )
+    machine.add(asked)
+    [creation] = creations(machine.to_send(0.0))
+    assert creation == WatchCreateRequest(
+        key=b"a",
+        range_end=b"b",
+        start_revision=7,
+        prev_kv=True,
+        progress_notify=True,
+        filters=[no_put],
+        watch_id=1,
+        fragment=True,
+    )
+    assert (asked.watch_id, asked.fragment) == (0, False)
+
+
+@pytest.mark.parametrize("revision", [0, -1])
+def test_the_start_must_be_pinned(revision: int) -> None:
+    with pytest.raises(ValueError, match="start_revision"):
+        add(Watches(), start_revision=revision)
+
+
+def test_all_watches_are_created_at_once_and_in_order() -> None:
+    machine = opened()
+    handles = [add(machine, key) for key in (b"a", b"b", b"c")]
+    assert machine.next_wakeup() == AT_ONCE
+    sent = creations(machine.to_send(0.0))
+    assert [creation.key for creation in sent] == [b"a", b"b", b"c"]
+    assert machine.next_wakeup() is None
+    outputs = [answer(machine, creation.watch_id, 40, created=True) for creation in sent]
+    assert outputs == [[Created(handle, 40)] for handle in handles]
+
+
+def test_nothing_is_said_without_a_stream() -> None:
+    machine = Watches()
+    add(machine)
+    assert machine.wants_stream
+    assert machine.next_wakeup() is None
+    assert machine.to_send(0.0) == []
+    machine.stream_opened(0.0)
+    assert len(creations(machine.to_send(0.0))) == 1
+
+
+def test_a_watch_resumes_after_its_last_event_not_after_the_stores_revision() -> None:
+    machine, handle, wire_id = active()
+    assert deliver(machine, wire_id, 12, 15) == [(handle, [12, 15])]  # the header says 100
+    assert [creation.start_revision for creation in reopened(machine)] == [16]
+
+
+def test_a_watch_created_again_has_a_fresh_id() -> None:
+    machine, handle, wire_id = active()
+    [creation] = reopened(machine)
+    assert creation.watch_id != wire_id
+    assert deliver(machine, creation.watch_id, 12) == [(handle, [12])]
+
+
+def test_a_lost_stream_reported_twice_changes_nothing() -> None:
+    machine, _, _ = active()
+    machine.stream_lost(0.0)
+    assert len(reopened(machine)) == 1
+
+
+def test_an_event_delivered_before_is_dropped() -> None:
+    machine, handle, wire_id = active()
+    deliver(machine, wire_id, 12)
+    assert deliver(machine, wire_id, 11, 12, 13) == [(handle, [13])]
+    assert deliver(machine, wire_id, 13) == []
+
+
+def test_a_start_in_the_future_is_kept_through_a_lost_stream() -> None:
+    machine, _, _ = active(start_revision=500)
+    assert [creation.start_revision for creation in reopened(machine)] == [500]
+
+
+def test_fragments_of_a_revision_come_out_whole() -> None:
+    machine, handle, wire_id = active()
+    assert deliver(machine, wire_id, 12, fragment=True) == []
+    assert deliver(machine, wire_id, 12, 12, fragment=True) == []
+    assert deliver(machine, wire_id, 12) == [(handle, [12, 12, 12, 12])]
+
+
+def test_whole_revisions_do_not_wait_for_the_last_fragment() -> None:
+    machine, handle, wire_id = active()
+    assert deliver(machine, wire_id, 12, 12, 13, fragment=True) == [(handle, [12, 12])]
+    assert deliver(machine, wire_id, 13, 14, fragment=True) == [(handle, [13, 13])]
+    assert deliver(machine, wire_id, 14, 15) == [(handle, [14, 14, 15])]
+
+
+def test_an_empty_last_fragment_ends_the_revision() -> None:
+    machine, handle, wire_id = active()
+    deliver(machine, wire_id, 12, fragment=True)
+    assert deliver(machine, wire_id) == [(handle, [12])]
+
+
+def test_fragments_are_joined_per_watch() -> None:
+    machine = opened()
+    first, second = add(machine, b"a"), add(machine, b"b")
+    wire_ids = created(machine)
+    deliver(machine, wire_ids[0], 12, fragment=True)
+    assert deliver(machine, wire_ids[1], 12) == [(second, [12])]
+    assert deliver(machine, wire_ids[0], 12) == [(first, [12, 12])]
+
+
+def test_a_stream_lost_between_fragments_replays_the_whole_revision() -> None:
+    machine, handle, wire_id = active()
+    deliver(machine, wire_id, 12, 13, fragment=True)
+    [creation] = reopened(machine)
+    assert creation.start_revision == 13
+    assert deliver(machine, creation.watch_id, 13, 13) == [(handle, [13, 13])]
+
+
+def test_progress_of_a_watch_advances_its_resume_point() -> None:
+    machine, handle, wire_id = active()
+    assert answer(machine, wire_id, 50) == [Progress(handle, 50)]
+    assert [creation.start_revision for creation in reopened(machine)] == [51]
+
+
+def test_progress_never_goes_back() -> None:
+    machine, handle, wire_id = active()
+    deliver(machine, wire_id, 60)
+    assert answer(machine, wire_id, 50) == [Progress(handle, 60)]
+    assert [creation.start_revision for creation in reopened(machine)] == [61]
+
+
+def test_progress_before_a_start_in_the_future_does_not_move_the_start() -> None:
+    machine, handle, wire_id = active(start_revision=500)
+    assert answer(machine, wire_id, 50) == [Progress(handle, 50)]
+    assert [creation.start_revision for creation in reopened(machine)] == [500]
+
+
+def asks(machine: Watches, now: float) -> bool:
+    return any(request.progress_request is not None for request in machine.to_send(now))
+
+
+def test_progress_is_asked_for_again_until_it_is_answered() -> None:
+    machine, handle, _ = active()
+    machine.request_progress(handle)
+    assert machine.next_wakeup() == AT_ONCE
+    assert asks(machine, 1.0)
+    assert machine.next_wakeup() == 1.0 + PROGRESS_INTERVAL
+    assert not asks(machine, 1.0 + PROGRESS_INTERVAL / 2)
+    assert asks(machine, 1.0 + PROGRESS_INTERVAL)
+    assert answer(machine, -1, 10) == [Progress(handle, 10)]
+    assert machine.next_wakeup() is None
+    assert not asks(machine, 9.0)
+
+
+def test_progress_is_asked_for_only_once_the_watch_is_created_and_again_on_a_new_stream() -> None:
+    machine = opened()
+    handle = add(machine)
+    machine.request_progress(handle)
+    [creation] = creations(requests := machine.to_send(0.0))
+    assert len(requests) == 1
+    answer(machine, creation.watch_id, created=True)
+    assert asks(machine, 0.0)
+    created_again = reopened(machine)
+    assert answer(machine, -1, 10) == []
+    answer(machine, created_again[0].watch_id, created=True)
+    assert asks(machine, 0.0)
+
+
+def test_progress_of_the_stream_is_not_believed_beyond_what_the_watch_has_seen_itself() -> None:
+    machine, handle, wire_id = active(start_revision=11)
+    machine.request_progress(handle)
+    assert answer(machine, -1, 50) == [Progress(handle, 10)]
+    assert deliver(machine, wire_id, 20) == [(handle, [20])]
+    machine.request_progress(handle)
+    assert answer(machine, -1, 50) == [Progress(handle, 20)]
+    assert [creation.start_revision for creation in reopened(machine)] == [21]
+
+
+def test_progress_of_the_stream_counts_where_the_server_orders_it_with_events() -> None:
+    machine, handle, _ = active()
+    machine.orders_progress = True
+    machine.request_progress(handle)
+    assert answer(machine, -1, 50) == [Progress(handle, 50)]
+    assert [creation.start_revision for creation in reopened(machine)] == [51]
+    assert not machine.orders_progress  # the next server may be an older one
+
+
+def test_progress_of_the_stream_goes_only_to_those_who_asked() -> None:
+    machine = opened()
+    handles = [add(machine, key) for key in (b"a", b"b")]
+    created(machine)
+    machine.request_progress(handles[1])
+    assert answer(machine, -1, 50) == [Progress(handles[1], 10)]
+    assert answer(machine, -1, 50) == []
+
+
+def test_progress_waits_for_the_end_of_a_revision() -> None:
+    machine, handle, wire_id = active()
+    machine.orders_progress = True
+    machine.request_progress(handle)
+    deliver(machine, wire_id, 12, fragment=True)
+    assert answer(machine, -1, 50) == []
+    deliver(machine, wire_id, 12)
+    assert answer(machine, -1, 50) == [Progress(handle, 50)]
+
+
+def test_nobody_is_asked_for_the_progress_of_a_watch_that_is_no_more() -> None:
+    machine, handle, _ = active()
+    machine.request_progress(handle)
+    machine.cancel(handle)
+    machine.request_progress(handle)
+    assert not asks(machine, 0.0)
+
+
+def test_a_refusal_belongs_to_the_oldest_unanswered_creation() -> None:
+    machine = opened()
+    handles = [add(machine, key) for key in (b"a", b"b", b"c")]
+    wire_ids = [creation.watch_id for creation in creations(machine.to_send(0.0))]
+    answer(machine, wire_ids[0], created=True)
+    [failed] = refuse(machine, DENIED)
+    assert isinstance(failed, Failed)
+    assert failed.handle == handles[1]
+    assert isinstance(failed.error, PermissionDenied)
+    assert answer(machine, wire_ids[2], created=True) == [Created(handles[2], 100)]
+
+
+def test_a_refusal_without_the_created_mark_is_one_too() -> None:
+    machine = opened()
+    handle = add(machine)
+    machine.to_send(0.0)
+    assert [type(output) for output in answer(machine, -1, canceled=True, cancel_reason=DENIED)] == [Failed]
+    assert not machine.wants_stream
+    machine.resume(handle)
+
+
+def test_a_refusal_of_nothing_is_ignored() -> None:
+    assert refuse(opened(), DENIED) == []
+
+
+def test_a_creation_cancelled_before_its_answer_keeps_its_place_in_line() -> None:
+    machine = opened()
+    handles = [add(machine, key) for key in (b"a", b"b")]
+    wire_ids = [creation.watch_id for creation in creations(machine.to_send(0.0))]
+    machine.cancel(handles[0])
+    assert cancellations(machine.to_send(0.0)) == [wire_ids[0]]
+    assert refuse(machine, DENIED) == []  # of the cancelled one
+    assert answer(machine, wire_ids[1], created=True) == [Created(handles[1], 100)]
+
+
+def test_the_late_answer_and_events_of_a_cancelled_watch_reach_no_other() -> None:
+    machine = opened()
+    first = add(machine, b"a")
+    [old] = [creation.watch_id for creation in creations(machine.to_send(0.0))]
+    machine.cancel(first)
+    second = add(machine, b"b")
+    [creation] = creations(machine.to_send(0.0))
+    assert answer(machine, old, created=True) == []
+    assert deliver(machine, old, 12) == []
+    assert answer(machine, old, canceled=True) == []
+    assert answer(machine, creation.watch_id, created=True) == [Created(second, 100)]
+    assert machine.to_send(0.0) == []
+
+
+@pytest.mark.parametrize("is_confirmed", [True, False])
+def test_a_watch_that_begins_before_the_history_fails_as_compacted(is_confirmed: bool) -> None:
+    machine = opened()
+    handle = add(machine, start_revision=2)
+    [creation] = creations(machine.to_send(0.0))
+    if is_confirmed:  # etcd 3.4 to 3.7
+        answer(machine, creation.watch_id, created=True)
+    [failed] = answer(machine, creation.watch_id, created=not is_confirmed, canceled=is_confirmed, compact_revision=8)
+    assert isinstance(failed, Failed)
+    assert isinstance(failed.error, Compacted)
+    assert (failed.handle, failed.error.compact_revision) == (handle, 8)
+    assert not machine.wants_stream
+
+
+@pytest.mark.parametrize(
+    ("reason", "kind"),
+    [
+        ("mvcc: watcher range is empty", WatchCanceled),
+        ("", WatchCanceled),
+        (DENIED, PermissionDenied),
+        ("rpc error: code = Internal desc = panic", RpcError),
+        ("etcdserver: mvcc: required revision has been compacted", Compacted),
+    ],
+)
+def test_the_end_of_a_watch_is_a_typed_error(reason: str, kind: type[Exception]) -> None:
+    machine, handle, wire_id = active()
+    [failed] = answer(machine, wire_id, canceled=True, cancel_reason=reason)
+    assert isinstance(failed, Failed)
+    assert failed.handle == handle
+    assert isinstance(failed.error, kind)
+    assert machine.to_send(0.0) == []
+
+
+@pytest.mark.parametrize(("reason", "kind"), [(STALE, InvalidAuthToken), (LEADERLESS, NoLeader)])
+def test_a_refusal_that_another_stream_may_cure_reopens_instead_of_failing(reason: str, kind: type[RpcError]) -> None:
+    machine = opened()
+    handles = [add(machine, key) for key in (b"a", b"b")]
+    wire_ids = [creation.watch_id for creation in creations(machine.to_send(0.0))]
+    answer(machine, wire_ids[0], created=True)
+    deliver(machine, wire_ids[0], 30)
+    [reopen] = refuse(machine, reason)
+    assert isinstance(reopen, Reopen)
+    assert isinstance(reopen.error, kind)
+    assert machine.to_send(0.0) == []
+    assert sorted((each.key, each.start_revision) for each in reopened(machine)) == [(b"a", 31), (b"b", 11)]
+    assert len(handles) == 2
+
+
+def test_a_token_that_stays_refused_fails_its_watches_in_the_end() -> None:
+    machine = opened()
+    handles = [add(machine, key) for key in (b"a", b"b", b"c")]
+    for _ in range(MAX_REFUSALS):
+        machine.to_send(0.0)
+        assert [type(output) for output in refuse(machine, STALE)] == [Reopen]
+        machine.stream_opened(0.0)
+    machine.to_send(0.0)
+    failures = [output for _ in handles for output in refuse(machine, STALE)]
+    assert [(type(each), getattr(each, "handle", 0)) for each in failures] == [(Failed, handle) for handle in handles]
+
+
+def test_a_watch_that_was_created_in_between_has_its_refusals_forgiven() -> None:
+    machine = opened()
+    add(machine)
+    for _ in range(3 * MAX_REFUSALS):
+        machine.to_send(0.0)
+        assert [type(output) for output in refuse(machine, STALE)] == [Reopen]
+        machine.stream_opened(0.0)
+        created(machine)
+        machine.stream_lost(0.0)
+        machine.stream_opened(0.0)
+
+
+def test_cancelling_tells_the_server_what_it_may_know() -> None:
+    machine, handle, wire_id = active()
+    machine.cancel(handle)
+    machine.cancel(handle)
+    assert not machine.wants_stream
+    assert machine.next_wakeup() == AT_ONCE
+    assert cancellations(machine.to_send(0.0)) == [wire_id]
+    assert machine.to_send(0.0) == []
+
+
+def test_cancelling_a_watch_the_server_never_saw_says_nothing() -> None:
+    machine = opened()
+    machine.cancel(add(machine))
+    assert machine.to_send(0.0) == []
+
+
+def test_events_for_an_unknown_id_are_cancelled_once() -> None:
+    machine = opened()
+    assert deliver(machine, 77, 12) == []
+    assert deliver(machine, 77, 13) == []
+    assert cancellations(machine.to_send(0.0)) == [77]
+    assert deliver(machine, 77, 14) == []
+    assert answer(machine, 77, canceled=True) == []
+    assert machine.to_send(0.0) == []
+
+
+def test_a_paused_watch_is_cancelled_on_the_server_and_resumed_where_it_stopped() -> None:
+    machine, handle, wire_id = active()
+    deliver(machine, wire_id, 12)
+    machine.pause(handle)
+    machine.pause(handle)
+    assert not machine.wants_stream
+    assert cancellations(machine.to_send(0.0)) == [wire_id]
+    assert deliver(machine, wire_id, 13) == []
+    assert answer(machine, wire_id, canceled=True) == []
+    machine.resume(handle)
+    machine.resume(handle)
+    [creation] = creations(machine.to_send(0.0))
+    assert creation.start_revision == 13
+    assert deliver(machine, creation.watch_id, 13) == [(handle, [13])]
+
+
+def test_a_pause_between_fragments_replays_the_whole_revision() -> None:
+    machine, handle, wire_id = active()
+    deliver(machine, wire_id, 12, fragment=True)
+    machine.pause(handle)
+    machine.resume(handle)
+    requests = machine.to_send(0.0)
+    assert cancellations(requests) == [wire_id]
+    [creation] = creations(requests)
+    assert deliver(machine, wire_id, 12) == []
+    assert deliver(machine, creation.watch_id, 12, 12) == [(handle, [12, 12])]
+
+
+def test_pausing_works_in_every_state() -> None:
+    machine = opened()
+    handle = add(machine)
+    machine.pause(handle)
+    assert machine.to_send(0.0) == []
+    machine.resume(handle)
+    [creation] = creations(machine.to_send(0.0))
+    machine.pause(handle)
+    assert cancellations(machine.to_send(0.0)) == [creation.watch_id]
+    assert answer(machine, creation.watch_id, created=True) == []
+    machine.stream_lost(0.0)
+    assert not machine.wants_stream
+    machine.stream_opened(0.0)
+    machine.resume(handle)
+    assert len(creations(machine.to_send(0.0))) == 1
+    machine.pause(handle)
+    machine.cancel(handle)
+    machine.pause(handle)
+    machine.resume(handle)
+    assert not machine.wants_stream
+
+
+def test_giving_up_fails_every_watch_the_paused_ones_too() -> None:
+    machine = opened()
+    handles = [add(machine, key) for key in (b"a", b"b", b"c")]
+    machine.pause(handles[0])
+    machine.to_send(0.0)
+    add(machine, b"d")
+    error = ProtocolError("not etcd")
+    outputs: list[Output] = machine.fail_all(error)
+    assert outputs == [Failed(handle, error) for handle in [*handles, handles[-1] + 1]]
+    assert not machine.wants_stream
+
+
+def test_time_alone_ends_no_watch() -> None:
+    machine, _, _ = active()
+    assert machine.expire(1e9) == []
+
+
+def test_a_handle_is_never_used_again() -> None:
+    machine = Watches()
+    first = add(machine)
+    machine.cancel(first)
+    assert add(machine) != first
+
+
+def test_a_status_of_no_interest_here_is_not_taken_for_a_token_problem() -> None:
+    machine = opened()
+    add(machine)
+    machine.to_send(0.0)
+    [failed] = refuse(machine, "rpc error: code = NotFound desc = what")
+    assert isinstance(failed, Failed)
+    assert isinstance(failed.error, RpcError)
+    assert failed.error.code is StatusCode.NOT_FOUND

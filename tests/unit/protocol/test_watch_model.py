@@ -1,0 +1,301 @@
+"""
+The watch machine against a small model of etcd's watch service, in any order of events, cuts and wishes.
+
+The model keeps every revision, answers in order, sends history in batches whose header names the newest revision, cuts
+answers into fragments anywhere, refuses, compacts, and (as etcd before 3.5.8) lets stream progress overtake events.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+
+from etcd_async._codec.responses import WatchResponse
+from etcd_async._pb.etcdserverpb import WatchCreateRequest, WatchRequest
+from etcd_async._protocol.machine import Reopen
+from etcd_async._protocol.watch import Batch, Created, Failed, Output, Progress, Watches
+from etcd_async.errors import Compacted, PermissionDenied
+from etcd_async.types import Event, KeyValue
+
+FORBIDDEN = b"x"
+KEYS = (b"a", b"b", b"c")
+DENIED = "rpc error: code = PermissionDenied desc = etcdserver: permission denied"
+STALE = "rpc error: code = Unauthenticated desc = etcdserver: invalid auth token"
+
+
+@dataclass
+class Watcher:
+    key: bytes
+    next_revision: int
+
+
+@dataclass
+class Etcd:
+    """One member, and its side of one stream."""
+
+    orders_progress: bool = False
+    is_token_stale: bool = False
+    compacted: int = 0
+    history: list[tuple[Event, ...]] = field(default_factory=lambda: [()])  # by revision, from 1
+    watchers: dict[int, Watcher] = field(default_factory=dict)
+    requests: deque[WatchRequest] = field(default_factory=deque)
+    answers: deque[WatchResponse] = field(default_factory=deque)
+
+    @property
+    def revision(self) -> int:
+        return len(self.history)
+
+    def events(self, key: bytes, first: int, last: int) -> list[Event]:
+        return [event for events in self.history[first - 1 : last] for event in events if event.kv.key == key]
+
+    def write(self, keys: Sequence[bytes]) -> None:
+        mod_revision = self.revision + 1
+        self.history.append(tuple(Event("put", KeyValue(key, mod_revision=mod_revision)) for key in keys))
+
+    def cut(self) -> None:
+        self.watchers.clear()
+        self.requests.clear()
+        self.answers.clear()
+
+    def handle(self) -> None:
+        request = self.requests.popleft()
+        if creation := request.create_request:
+            self._create(creation)
+        elif cancellation := request.cancel_request:
+            if self.watchers.pop(cancellation.watch_id, None):
+                self._answer(cancellation.watch_id, canceled=True)
+        elif not self.orders_progress:
+            self.answers.appendleft(WatchResponse(revision=self.revision, watch_id=-1))
+        elif all(watcher.next_revision > self.revision for watcher in self.watchers.values()):
+            self._answer(-1)
+
+    def _create(self, creation: WatchCreateRequest) -> None:
+        assert creation.fragment
+        assert creation.watch_id not in self.watchers
+        if self.is_token_stale or creation.key == FORBIDDEN:
+            reason = STALE if self.is_token_stale else DENIED
+            self._answer(-1, created=True, canceled=True, cancel_reason=reason)
+        else:
+            self.watchers[creation.watch_id] = Watcher(creation.key, creation.start_revision)
+            self._answer(creation.watch_id, created=True)
+
+    def sync(self, wire_id: int, revisions: int, cuts: Sequence[int]) -> None:
+        """Send one watcher what it has not had yet, *revisions* of its own at most, cut after the given events."""
+        watcher = self.watchers[wire_id]
+        if watcher.next_revision < self.compacted:
+            del self.watchers[wire_id]
+            self._answer(wire_id, canceled=True, compact_revision=self.compacted)
+            return
+        events = self.events(watcher.key, watcher.next_revision, self.revision)
+        last = sorted({event.revision for event in events})[:revisions][-1:]
+        events = [event for event in events if event.revision <= (last or [0])[0]]
+        is_all = not last or not self.events(watcher.key, last[0] + 1, self.revision)
+        watcher.next_revision = max(watcher.next_revision, self.revision + 1 if is_all else last[0] + 1)
+        bounds = sorted({0, len(events), *(cut for cut in cuts if cut < len(events))})
+        for start, end in pairwise(bounds):
+            self._answer(wire_id, events=tuple(events[start:end]), fragment=end < len(events))
+
+    def notify(self, wire_id: int) -> None:
+        """Send one watcher's progress if it is synced."""
+        if self.watchers[wire_id].next_revision > self.revision:
+            self._answer(wire_id)
+
+    def compact(self, revision: int) -> None:
+        self.compacted = max(self.compacted, revision)
+
+    def _answer(self, watch_id: int, **fields: object) -> None:
+        response = WatchResponse(revision=self.revision, watch_id=watch_id, **fields)  # type: ignore[arg-type]
+        self.answers.append(response)
+
+
+@dataclass
+class Watching:
+    """What one user has had from their watch."""
+
+    key: bytes
+    start_revision: int
+    events: list[Event] = field(default_factory=list)
+    reported: int = 0
+    is_paused: bool = False
+    failure: Exception | None = None
+
+
+class WatchService(RuleBasedStateMachine):
+    """Every watch gets every event of its own once, in order, in whole revisions; progress is never ahead."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.etcd = Etcd()
+        self.machine = Watches()
+        self.users: dict[int, Watching] = {}
+        self.is_open = False
+
+    @initialize(orders_progress=st.booleans())
+    def choose_version(self, orders_progress: bool) -> None:
+        self.etcd.orders_progress = orders_progress
+
+    # What users do.
+
+    @rule(key=st.sampled_from([*KEYS, *KEYS, FORBIDDEN]), ahead=st.integers(-8, 2))
+    def watch(self, key: bytes, ahead: int) -> None:
+        start = max(1, self.etcd.revision + ahead)
+        handle = self.machine.add(WatchCreateRequest(key=key, start_revision=start))
+        assert handle not in self.users
+        self.users[handle] = Watching(key, start)
+
+    def choose(self, number: int) -> int:
+        return list(self.users)[number % len(self.users)]
+
+    @precondition(lambda self: self.users)
+    @rule(number=st.integers(0, 9))
+    def cancel(self, number: int) -> None:
+        handle = self.choose(number)
+        self.machine.cancel(handle)
+        del self.users[handle]
+
+    @precondition(lambda self: self.users)
+    @rule(number=st.integers(0, 9))
+    def pause(self, number: int) -> None:
+        handle = self.choose(number)
+        self.machine.pause(handle)
+        self.users[handle].is_paused = True
+
+    @precondition(lambda self: self.users)
+    @rule(number=st.integers(0, 9))
+    def resume(self, number: int) -> None:
+        handle = self.choose(number)
+        self.machine.resume(handle)
+        self.users[handle].is_paused = False
+
+    @precondition(lambda self: self.users)
+    @rule(number=st.integers(0, 9))
+    def request_progress(self, number: int) -> None:
+        self.machine.request_progress(self.choose(number))
+
+    # What the cluster does.
+
+    @rule(keys=st.lists(st.sampled_from(KEYS), min_size=1, max_size=5))
+    def write(self, keys: list[bytes]) -> None:
+        self.etcd.write(keys)
+
+    @rule(back=st.integers(0, 10))
+    def compact(self, back: int) -> None:
+        self.etcd.compact(self.etcd.revision - back)
+
+    @precondition(lambda self: self.etcd.watchers)
+    @rule(number=st.integers(0, 9), revisions=st.integers(1, 4), cuts=st.sets(st.integers(1, 12), max_size=4))
+    def sync(self, number: int, revisions: int, cuts: set[int]) -> None:
+        wire_ids = list(self.etcd.watchers)
+        self.etcd.sync(wire_ids[number % len(wire_ids)], revisions, sorted(cuts))
+
+    @precondition(lambda self: self.etcd.watchers)
+    @rule(number=st.integers(0, 9))
+    def notify(self, number: int) -> None:
+        wire_ids = list(self.etcd.watchers)
+        self.etcd.notify(wire_ids[number % len(wire_ids)])
+
+    @precondition(lambda self: self.etcd.requests)
+    @rule()
+    def handle(self) -> None:
+        self.etcd.handle()
+
+    @rule()
+    def let_the_token_expire(self) -> None:
+        self.etcd.is_token_stale = True
+
+    # What the connection does.
+
+    @precondition(lambda self: not self.is_open)
+    @rule()
+    def open(self) -> None:
+        self.is_open = True
+        self.etcd.is_token_stale = False
+        self.machine.stream_opened(0.0)
+        self.machine.orders_progress = self.etcd.orders_progress
+
+    @precondition(lambda self: self.is_open)
+    @rule()
+    def cut(self) -> None:
+        self.is_open = False
+        self.etcd.cut()
+        self.machine.stream_lost(0.0)
+
+    @precondition(lambda self: self.is_open)
+    @rule()
+    def send(self) -> None:
+        self.etcd.requests += self.machine.to_send(0.0)
+
+    @precondition(lambda self: self.etcd.answers)
+    @rule(count=st.integers(1, 5))
+    def receive(self, count: int) -> None:
+        for _ in range(min(count, len(self.etcd.answers))):
+            for output in self.machine.receive(self.etcd.answers.popleft(), 0.0):
+                self.take(output)
+            if not self.is_open:
+                return
+
+    def take(self, output: Output | Reopen) -> None:
+        if isinstance(output, Reopen):
+            self.cut()
+        elif isinstance(output, Batch):
+            self.take_events(self.users[output.handle], output)
+        elif isinstance(output, Progress):
+            self.take_progress(self.users[output.handle], output.revision)
+        elif isinstance(output, Failed):
+            self.take_failure(self.users[output.handle], output.error)
+        else:
+            assert isinstance(output, Created)
+            assert not self.users[output.handle].is_paused
+
+    def take_events(self, user: Watching, batch: Batch) -> None:
+        assert not user.is_paused
+        user.events += batch.events
+        assert batch.revision > user.reported
+        assert user.events == self.etcd.events(user.key, user.start_revision, batch.revision)
+        user.reported = batch.revision
+
+    def take_progress(self, user: Watching, revision: int) -> None:
+        assert revision >= user.reported
+        assert user.events == self.etcd.events(user.key, user.start_revision, revision)
+        user.reported = revision
+
+    def take_failure(self, user: Watching, error: Exception) -> None:
+        user.failure = error
+        if user.key == FORBIDDEN:
+            assert isinstance(error, PermissionDenied)
+        else:
+            assert isinstance(error, Compacted)
+            assert max(user.start_revision, user.reported + 1) < self.etcd.compacted
+
+    def teardown(self) -> None:
+        """Let everything calm down: then every watch has had all there is."""
+        for handle, user in self.users.items():
+            self.machine.resume(handle)
+            user.is_paused = False
+        if self.is_open:
+            self.cut()
+        self.open()
+        self.send()
+        while self.etcd.requests or self.etcd.answers:
+            self.settle()
+        for user in self.users.values():
+            if user.failure is None:
+                assert user.key != FORBIDDEN
+                assert user.events == self.etcd.events(user.key, user.start_revision, self.etcd.revision)
+        assert not self.machine.to_send(0.0)
+
+    def settle(self) -> None:
+        while self.etcd.requests:
+            self.etcd.handle()
+        for wire_id in list(self.etcd.watchers):
+            self.etcd.sync(wire_id, 1000, [])
+        self.receive(len(self.etcd.answers))
+        self.send()
+
+
+TestWatchService = WatchService.TestCase
+TestWatchService.settings = settings(max_examples=150, stateful_step_count=60)
