@@ -1,40 +1,155 @@
-"""The public interface as a user's type checker sees it; checked, never run."""
+"""
+The public interface as a user's type checker sees it, name by name as design and documentation promise it.
+
+Checked, never run.
+"""
 
 from typing import assert_type
 
-from etcd_async.errors import EtcdError, RpcError, Unavailable
-from etcd_async.types import Event, EventType, KeyValue, PutResult, RangeResult
+import etcd_async
+from etcd_async import (
+    TLS,
+    Client,
+    Event,
+    KeyValue,
+    PutResult,
+    RangeResult,
+    Service,
+    create_revision,
+    delete,
+    get,
+    lease_of,
+    mod_revision,
+    put,
+    txn,
+    value,
+    version,
+)
+from etcd_async.types import Batch, DeleteResult, EventType, LeaseGrant, LeaseTimeToLive, TxnResult
 
 
-def a_key(kv: KeyValue) -> None:
+async def opening() -> None:
+    async with Client("localhost:2379") as client:
+        assert_type(client, Client)
+    opened = await Client.connect(["http://h1:2379", "http://h2:2379"], timeout=5)
+    assert_type(opened, Client)
+    await opened.aclose()
+    Client(
+        "https://h:2379",
+        user="root",
+        password="pw",
+        tls=TLS(ca="ca.pem", cert="c.pem", key="k.pem"),
+        namespace="/apps/myapp",
+        timeout=None,
+    )
+
+
+async def keys_and_values(client: Client) -> None:
+    assert_type(await client.put("/a", b"v", lease=7, prev_kv=True, timeout=1.5), PutResult)
+    assert_type(await client.get(b"/a", revision=3, serializable=True), KeyValue | None)
+    assert_type(await client.range(prefix="/a/", sort_by="mod_revision", descending=True), RangeResult)
+    assert_type(await client.range(start="/a", from_key=True, keys_only=True), RangeResult)
+    assert_type(await client.delete(prefix="/a/"), DeleteResult)
+    assert_type(await client.count(prefix="/a/"), int)
+    assert_type(await client.exists("/a"), bool)
+    assert_type(await client.keys(prefix="/a/", match="*config*", limit=10), list[bytes])
+    async for kv in client.scan(prefix="/a/", page_size=1000):
+        assert_type(kv, KeyValue)
+    assert_type(await client.put_if_absent("/a", "v"), bool)
+    assert_type(await client.compare_and_swap("/a", "old", "new"), bool)
+    assert_type(await client.replace("/a", "v", mod_revision=3), bool)
+    assert_type(await client.put_many({"/a": "1", "/b": b"2"}), PutResult)
+    assert_type(await client.put_many({b"/a": "1"}, atomic=False), PutResult)
+    assert_type(await client.delete_many(["/a", "/b"]), DeleteResult)
+    await client.move("/a", b"/b", overwrite=True)
+    await client.compact(10, physical=True)
+
+
+def results(kv: KeyValue, found: RangeResult, written: PutResult) -> None:
     assert_type(kv.key, bytes)
-    assert_type(kv.value, bytes)
     assert_type(kv.mod_revision, int)
     assert_type(kv.text(), str)
-
-
-def a_range(found: RangeResult) -> None:
     assert_type(found[0], KeyValue)
-    assert_type([kv.key for kv in found], list[bytes])
-    assert_type(found.revision, int)
+    assert_type([kv.value for kv in found], list[bytes])
     assert_type(found.more, bool)
+    assert_type(written.prev_kv, KeyValue | None)
 
 
-def a_put(result: PutResult) -> None:
-    assert_type(result.revision, int)
-    assert_type(result.prev_kv, KeyValue | None)
+async def transactions(client: Client) -> None:
+    result = await client.txn(
+        when=[
+            value("/guard") > "u0",
+            version("/guard") == 1,
+            mod_revision("/x") <= 7,
+            create_revision("/z") != 0,
+            lease_of("/y") == 0,
+            value(prefix="/p/") == b"v",
+        ],
+        then=[put("/result", "then"), delete("/old"), txn(when=[version("/n") >= 1], then=[get("/n")])],
+        otherwise=[get("/guard")],
+    )
+    assert_type(result, TxnResult)
+    assert_type(result.succeeded, bool)
+    assert_type(await client.do(put("/op/key", "123")), PutResult)
+    assert_type(await client.do(get("/op/key")), KeyValue | None)
+    assert_type(await client.do(delete("/op/key")), DeleteResult)
+    assert_type(await client.do(txn(then=[get("/a")])), TxnResult)
 
 
-def an_event(event: Event) -> None:
-    assert_type(event.type, EventType)
-    assert_type(event.kv, KeyValue)
-    assert_type(event.prev_kv, KeyValue | None)
-    assert_type(event.is_create, bool)
+async def leases(client: Client) -> None:
+    async with client.lease(ttl=10) as lease:
+        await client.put("/ephemeral", "v", lease=lease)
+        assert_type(lease.id, int)
+        assert_type(lease.ttl, float)
+        assert_type(lease.is_lost, bool)
+    granted = await client.leases.grant(30)
+    assert_type(granted, LeaseGrant)
+    assert_type(await client.leases.time_to_live(granted.id, keys=True), LeaseTimeToLive)
+    assert_type(await client.leases.list(), list[int])
+    await client.leases.revoke(granted.id)
 
 
-def errors(error: EtcdError) -> None:
+async def watches(client: Client) -> None:
+    async with client.watch(prefix="/a/", start_revision=3, prev_kv=True, filters=("no_put",)) as watch:
+        await watch.started()
+        async for event in watch:
+            assert_type(event, Event)
+            assert_type(event.type, EventType)
+            assert_type(event.prev_kv, KeyValue | None)
+            assert_type(event.is_create, bool)
+        async for batch in watch.batches():
+            assert_type(batch, Batch)
+            assert_type(batch.is_progress, bool)
+
+
+async def coordination(client: Client) -> None:
+    async with client.lock("jobs/cleanup", ttl=10, timeout=None) as lock:
+        assert_type(lock.fencing_token, int)
+        await client.txn(when=[lock.owned], then=[put("/report", "x")])
+    assert_type(await client.lock("x").try_acquire(), bool)
+    election = client.election("leader/scheduler", identity="node-1", ttl=10)
+    async with election.campaign() as leadership:
+        await leadership.proclaim("v2")
+    assert_type(await election.leader(), bytes | None)
+    async for leader in election.observe():
+        assert_type(leader, bytes)
+
+
+async def services(client: Client) -> None:
+    service = Service(name="billing", id="billing-1", address="10.0.0.5:8080", metadata={"zone": "a"})
+    async with client.register(service, ttl=15) as registration:
+        await registration.update(metadata={"zone": "b"})
+    assert_type(await client.discover("billing"), list[Service])
+    async with client.watch_service("billing") as changes:
+        async for change in changes:
+            assert_type(change.service, Service)
+
+
+def errors(error: etcd_async.EtcdError) -> None:
     assert_type(error.maybe_applied, bool)
-    if isinstance(error, RpcError):
+    if isinstance(error, etcd_async.RpcError):
         assert_type(error.message, str)
-    if isinstance(error, Unavailable):
+    if isinstance(error, etcd_async.Unavailable):
         assert_type(error.attempts[0].endpoint, str)
+    if isinstance(error, etcd_async.Compacted):
+        assert_type(error.compact_revision, int)
