@@ -58,7 +58,7 @@ async def keys_and_values(client: Client) -> None:
     assert_type(await client.put_if_absent("/a", "v"), bool)
     assert_type(await client.compare_and_swap("/a", "old", "new"), bool)
     assert_type(await client.replace("/a", "v", mod_revision=3), bool)
-    assert_type(await client.put_many({"/a": "1", "/b": b"2"}), PutResult)
+    assert_type(await client.put_many({"/a": "1", "/b": "2"}), PutResult)
     assert_type(await client.put_many({b"/a": "1"}, atomic=False), PutResult)
     assert_type(await client.delete_many(["/a", "/b"]), DeleteResult)
     await client.move("/a", b"/b", overwrite=True)
@@ -152,4 +152,4 @@ def errors(error: etcd_async.EtcdError) -> None:
     if isinstance(error, etcd_async.Unavailable):
         assert_type(error.attempts[0].endpoint, str)
     if isinstance(error, etcd_async.Compacted):
-        assert_type(error.compact_revision, int)
+        assert_type(error.compact_revision, int | None)
