@@ -9,6 +9,8 @@ Every exception this package raises, and the table from etcd's words to them.
     ├── ResponseTooLarge                the answer passed the client's own receive limit
     ├── WatchCanceled (reason)          the server ended a watch for a reason that has no class here
     ├── LockTimeout                     (also a TimeoutError) the lock stayed held by others
+    ├── ElectionTimeout                 (also a TimeoutError) others stayed ahead in the election
+    ├── KeyExists                       a move's target is there already
     ├── LeaseLost                       a lease ended while it was being kept alive
     │   ├── LockLost
     │   └── LeadershipLost
@@ -48,10 +50,12 @@ __all__ = [
     "DeadlineExceeded",
     "DowngradeError",
     "DuplicateKey",
+    "ElectionTimeout",
     "EmptyKey",
     "EtcdError",
     "FutureRevision",
     "InvalidAuthToken",
+    "KeyExists",
     "KeyNotFound",
     "LeaderChanged",
     "LeaderError",
@@ -154,7 +158,7 @@ class Unavailable(EtcdError):
     """
 
     def __init__(self, attempts: Sequence[Attempt], *, maybe_applied: bool = False) -> None:
-        self.attempts = tuple(attempts)
+        self.attempts: tuple[Attempt, ...] = tuple(attempts)
         self.maybe_applied = maybe_applied
         super().__init__(self.attempts)
 
@@ -174,7 +178,7 @@ class DeadlineExceeded(EtcdError, TimeoutError):
     def __init__(
         self, message: str = "the deadline passed", *, attempts: Sequence[Attempt] = (), maybe_applied: bool = False
     ) -> None:
-        self.attempts = tuple(attempts)
+        self.attempts: tuple[Attempt, ...] = tuple(attempts)
         self.maybe_applied = maybe_applied
         super().__init__(message)
 
@@ -200,7 +204,7 @@ class WatchCanceled(EtcdError):
     """
 
     def __init__(self, reason: str) -> None:
-        self.reason = reason
+        self.reason: str = reason
         super().__init__(reason)
 
     def __str__(self) -> str:
@@ -209,6 +213,14 @@ class WatchCanceled(EtcdError):
 
 class LockTimeout(EtcdError, TimeoutError):
     """Raised when a lock could not be had within its timeout; nothing of the attempt stays behind."""
+
+
+class ElectionTimeout(EtcdError, TimeoutError):
+    """Raised when a candidate did not win within its timeout; nothing of the attempt stays behind."""
+
+
+class KeyExists(EtcdError):
+    """Raised when a key was to be moved to a name that is taken; nothing was changed."""
 
 
 class LeaseLost(EtcdError):
@@ -236,8 +248,8 @@ class RpcError(EtcdError):
     _by_message: ClassVar[dict[str, type[RpcError]]] = {}
 
     def __init__(self, code: StatusCode, message: str) -> None:
-        self.code = code
-        self.message = message
+        self.code: StatusCode = code
+        self.message: str = message
         super().__init__(code, message)
 
     def __init_subclass__(cls, *, messages: Sequence[str] = (), advice: str = "") -> None:

@@ -7,7 +7,20 @@ import os
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-__all__ = ["CLIENT_DEFAULT", "TLS", "Backoff", "Credentials", "Timeout", "TransportOptions"]
+__all__ = [
+    "CLEANUP_TIMEOUT",
+    "CLIENT_DEFAULT",
+    "DEFAULT_LEASE_TTL",
+    "DEFAULT_SERVICE_TTL",
+    "DEFAULT_TIMEOUT",
+    "TLS",
+    "WATCH_BUFFER_BATCHES",
+    "WATCH_BUFFER_BYTES",
+    "Backoff",
+    "Credentials",
+    "Timeout",
+    "TransportOptions",
+]
 
 
 class _ClientDefault(enum.Enum):
@@ -27,6 +40,7 @@ Timeout: TypeAlias = float | _ClientDefault | None
 
 DEFAULT_TIMEOUT: Final = 5.0
 DEFAULT_LEASE_TTL: Final = 30.0
+DEFAULT_SERVICE_TTL: Final = 15.0
 CLEANUP_TIMEOUT: Final = 2.0
 """How long leaving a scope may take at most when the server does not answer, in seconds."""
 
