@@ -58,7 +58,7 @@ async def test_start_brings_back_those_that_are_down(cluster: EtcdCluster) -> No
     assert not cluster.is_running
     await cluster[2].stop()
     await cluster.start()
-    assert cluster.is_running
+    assert all(member.is_running for member in cluster)
     assert cluster[0].pid == pid
     await put(cluster[1], "back", "1")
     with pytest.raises(RuntimeError, match="running already"):
@@ -87,7 +87,7 @@ async def test_a_paused_cluster_answers_once_it_is_resumed(cluster: EtcdCluster)
 
 async def test_a_taken_port_moves_the_whole_cluster_and_nothing_is_left_after(monkeypatch: pytest.MonkeyPatch) -> None:
     pick_many = Ports.pick_many
-    attempts = []
+    attempts: list[list[Ports]] = []
     with ports.listener() as taken:
 
         def first_conflicting(count: int) -> list[Ports]:

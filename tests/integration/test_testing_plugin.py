@@ -2,6 +2,11 @@
 
 import pytest
 
+from tests.unit.testing.support import ROOT
+
+#: Left out, it makes pytest-asyncio warn.
+ASYNCIO = ("-o", "asyncio_default_fixture_loop_scope=function")
+
 CLIENT_TEST = """
 async def test_writes(etcd_client):
     await etcd_client.put("/a", "1")
@@ -12,6 +17,12 @@ async def test_writes_in_another_loop(etcd_client):
     await etcd_client.put("/b", "1")
     assert await etcd_client.exists("/a")  # one server for the session
 """
+
+
+@pytest.fixture(autouse=True)
+def importable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The runs are processes of their own, in other directories."""
+    monkeypatch.setenv("PYTHONPATH", ROOT)
 
 
 def run(pytester: pytest.Pytester, test: str, *options: str, failed: int = 0, passed: int = 0, errors: int = 0) -> str:
@@ -33,7 +44,7 @@ def test_fixtures_of_servers_are_for_plain_tests_too(pytester: pytest.Pytester) 
     def test_cluster(etcd_cluster):
         assert len(etcd_cluster) == 3 and etcd_cluster.is_running
     """
-    run(pytester, test, passed=2)
+    run(pytester, test, *ASYNCIO, passed=2)
 
 
 def test_the_client_works_under_anyios_plugin(pytester: pytest.Pytester) -> None:
@@ -44,16 +55,16 @@ def test_the_client_works_under_anyios_plugin(pytester: pytest.Pytester) -> None
 @pytest.mark.parametrize("scope", ["function", "module", "session"])
 def test_the_client_works_under_pytest_asyncio_in_any_loop_scope(pytester: pytest.Pytester, scope: str) -> None:
     marks = f"import pytest\npytestmark = pytest.mark.asyncio(loop_scope={scope!r})\n"
-    run(pytester, marks + CLIENT_TEST, passed=2)
+    run(pytester, marks + CLIENT_TEST, *ASYNCIO, passed=2)
 
 
 def test_the_client_works_under_the_automatic_mode_of_pytest_asyncio(pytester: pytest.Pytester) -> None:
     options = ("--asyncio-mode=auto", "-o", "asyncio_default_test_loop_scope=session")
-    run(pytester, CLIENT_TEST, *options, passed=2)
+    run(pytester, CLIENT_TEST, *ASYNCIO, *options, passed=2)
 
 
 def test_a_plain_test_that_asks_for_the_client_is_told_why_it_can_not(pytester: pytest.Pytester) -> None:
-    output = run(pytester, "def test_plain(etcd_client): pass", errors=1)
+    output = run(pytester, "def test_plain(etcd_client): pass", *ASYNCIO, errors=1)
     assert "etcd_client is for coroutine tests" in output
 
 
@@ -62,7 +73,7 @@ def test_a_missing_binary_is_one_line_that_says_what_to_do(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.setenv("ETCD_BINARY", "/nowhere/etcd")
-    output = run(pytester, f"def test_plain({name}): pass", errors=1)
+    output = run(pytester, f"def test_plain({name}): pass", *ASYNCIO, errors=1)
     assert "ETCD_BINARY is '/nowhere/etcd'" in output
     assert 'pip install "etcd_async[embedded]"' in output
     assert "Traceback" not in output

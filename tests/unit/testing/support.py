@@ -6,9 +6,14 @@ import json
 import os
 import select
 import urllib.request
+from pathlib import Path
 from typing import Any
 
+import etcd_async.testing
 from etcd_async.testing import EtcdServer
+
+#: Where the package is imported from, for other processes.
+ROOT = str(Path(etcd_async.testing.__file__).parents[2])
 
 
 async def put(server: EtcdServer, key: str, value: str) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from etcd_async.testing._process import Process, tail
 from etcd_async.testing._steps import run_sync
-from tests.unit.testing.support import assert_ends, exists
+from tests.unit.testing.support import ROOT, assert_ends, exists
 
 
 def shell(script: str, log: Path) -> Process:
@@ -34,7 +34,7 @@ def test_a_tail_is_bounded_and_a_missing_log_is_empty(tmp_path: Path) -> None:
 
 def test_the_status_of_a_killed_process_names_the_signal(tmp_path: Path) -> None:
     process = shell("exec tail -f /dev/null", tmp_path / "log")
-    assert process.returncode is None
+    assert exists(process.pid)
     process.kill()
     assert process.returncode == -signal.SIGKILL
     assert not exists(process.pid)
@@ -67,11 +67,11 @@ def test_the_process_ends_with_python_however_that_ends(tmp_path: Path, end: str
 import os, signal, sys
 from pathlib import Path
 from etcd_async.testing._process import Process
-process = Process(["/bin/sh", "-c", "exec tail -f /dev/null"], env=dict(os.environ), log=Path({str(tmp_path / "log")!r}))
+process = Process(["/usr/bin/env", "tail", "-f", "/dev/null"], env=os.environ, log=Path({str(tmp_path / "log")!r}))
 print(process.pid, flush=True)
 {end}
 """
-    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as python:
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, cwd=ROOT) as python:
         assert python.stdout is not None
         pid = int(python.stdout.readline())
     assert_ends(pid)

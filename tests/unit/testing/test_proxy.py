@@ -235,7 +235,7 @@ async def test_a_receiver_that_does_not_read_stops_the_sender(net: Net) -> None:
 
 async def test_a_delay_is_latency_and_keeps_order(net: Net) -> None:
     client, server = await net.connect()
-    net.proxy.delay(0.05, jitter=0.05)
+    net.proxy.delay(0.1, jitter=0.1)
     loop = asyncio.get_running_loop()
     started = loop.time()
     data = bytes(range(256)) * 3000
@@ -243,8 +243,8 @@ async def test_a_delay_is_latency_and_keeps_order(net: Net) -> None:
     assert await server.receive(len(data)) == data
     took = loop.time() - started
     await sending
-    assert took >= 0.05 - 0.002  # the granularity of the loop's clock
-    assert took < 0.05 * 12  # were it added to each of the twelve pieces or more
+    assert took >= 0.1 - 0.002  # the granularity of the loop's clock
+    assert took < 0.1 * 12  # were it added to each of the twelve pieces or more
 
 
 async def test_heal_lets_delayed_bytes_pass_at_once(net: Net) -> None:
