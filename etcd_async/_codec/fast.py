@@ -93,7 +93,7 @@ def read_keep_alive(buf: bytes, p: int, end: int) -> KeepAliveResponse:
     """Read a LeaseKeepAliveResponse."""
     p = _header(buf, p)[1]
     # Nine bytes is how long nearly all ids are; what is found by them is one, for only whole ids are kept there.
-    if buf[p] == 0x10 and (lease := LEASES.get(buf[p + 1 : p + 10])):
+    if p + 10 <= end and buf[p] == 0x10 and (lease := LEASES.get(buf[p + 1 : p + 10])):
         p += 10
     else:
         began = p + 1
@@ -109,6 +109,8 @@ def _give_up() -> Any:
 
 
 def _op(buf: bytes, p: int, end: int, depth: int) -> OpResult:
+    if p == end:
+        raise OtherOrder
     start, stop = read_span(buf, p + 1, end)
     if stop != end:
         raise OtherOrder
