@@ -221,7 +221,7 @@ async def test_a_server_without_space_starts_all_the_same() -> None:
         assert await get(server, "big0") == "x" * 65536
 
 
-def test_python_leaves_no_etcd_behind_even_if_it_is_killed() -> None:
+def test_python_leaves_no_etcd_behind_even_if_it_is_killed(tmp_path: Path) -> None:
     script = """
 import os, signal
 from etcd_async.testing import EtcdServer
@@ -229,7 +229,9 @@ with EtcdServer() as server:
     print(server.pid, flush=True)
     os.kill(os.getpid(), signal.SIGKILL)
 """
-    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, cwd=ROOT) as python:
+    # Nobody is left to remove the directory of the server: it is one of the test's.
+    env = os.environ | {"TMPDIR": str(tmp_path)}
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, cwd=ROOT, env=env) as python:
         assert python.stdout is not None
         pid = int(python.stdout.readline())
     assert_ends(pid)

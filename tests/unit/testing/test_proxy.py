@@ -3,7 +3,7 @@
 import asyncio
 import math
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 import pytest
 
@@ -41,6 +41,8 @@ class Peer:
 
     async def aclose(self) -> None:
         self.writer.close()
+        with suppress(OSError):
+            await self.writer.wait_closed()
 
 
 class Net:
@@ -61,9 +63,7 @@ class Net:
     async def arrival(self) -> Peer:
         """The server's end of the next connection that reaches it."""
         async with asyncio.timeout(5):
-            server = await self.arrivals.get()
-        self._stack.push_async_callback(server.aclose)
-        return server
+            return await self.arrivals.get()
 
     async def connect(self) -> tuple[Peer, Peer]:
         return await self.dial(), await self.arrival()
@@ -78,7 +78,9 @@ async def network() -> AsyncIterator[Net]:
     arrivals: asyncio.Queue[Peer] = asyncio.Queue()
 
     async def arrived(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await arrivals.put(Peer(reader, writer))
+        server = Peer(reader, writer)
+        stack.push_async_callback(server.aclose)
+        arrivals.put_nowait(server)
 
     port = free_port()
     async with AsyncExitStack() as stack:
@@ -125,12 +127,14 @@ async def test_a_reset_passes(net: Net) -> None:
 
 async def test_connections_are_counted(net: Net) -> None:
     assert (net.proxy.connections, net.proxy.accepted) == (0, 0)
-    first, _ = await net.connect()
+    client, server = await net.connect()
     await net.connect()
     assert (net.proxy.connections, net.proxy.accepted) == (2, 2)
-    first.writer.transport.abort()
-    await (await net.dial()).send(b"")
-    await net.until(lambda proxy: proxy.accepted == 3)
+    client.writer.close()
+    server.writer.close()
+    await net.until(lambda proxy: proxy.connections == 1)
+    await net.connect()
+    assert (net.proxy.connections, net.proxy.accepted) == (2, 3)
 
 
 async def test_cut_resets_both_sides_and_lets_new_connections_in(net: Net) -> None:
