@@ -1,0 +1,212 @@
+"""
+Drives a machine over real streams: opens one while it is wanted, carries what is said both ways, and when the stream is
+lost waits a little and opens the next, on whichever endpoint is there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from random import Random
+from typing import Final, Generic, TypeVar
+
+import anyio
+
+from etcd_async._protocol.machine import Machine, Reopen
+from etcd_async._protocol.retry import Outcome, classify, wait
+from etcd_async._transport.caller import Caller
+from etcd_async._transport.callstream import CallStream
+from etcd_async._transport.methods import Method
+from etcd_async._transport.tasks import Background, Tasks
+from etcd_async.errors import ClientClosed, EtcdError, ProtocolError, ResponseTooLarge, RpcError
+from etcd_async.options import Backoff
+
+OPEN_TIMEOUT: Final = 10.0
+MAX_PROTOCOL_ERRORS: Final = 3  # streams in a row that talked nonsense, until the peer is taken for no etcd at all
+
+Request = TypeVar("Request")
+Response = TypeVar("Response")
+Output = TypeVar("Output")
+
+
+class Duplex(Generic[Request, Response, Output]):
+    """
+    The stream of one machine; its task starts with the first `wake`.
+
+    Lost streams, servers that stop and tokens that expire are overcome, for as long as it takes. What no other stream
+    would cure (permission denied, a method the server does not know, a closed client) is handed to `Machine.fail_all`.
+
+    Args:
+        machine: What is said and what it means.
+        method: Of kind DUPLEX.
+        encode: From a request to bytes.
+        decode: From bytes to an answer; a ValueError means that they are malformed.
+        deliver: Takes each output of the machine, in order. It must not wait, and may change the machine and `wake`.
+        clock: Monotonic seconds.
+        backoff: Between streams.
+        random: For jitter.
+    """
+
+    def __init__(
+        self,
+        machine: Machine[Request, Response, Output],
+        method: Method,
+        caller: Caller,
+        tasks: Tasks,
+        *,
+        encode: Callable[[Request], bytes],
+        decode: Callable[[bytes], Response],
+        deliver: Callable[[Output], None],
+        clock: Callable[[], float],
+        backoff: Backoff | None = None,
+        random: Random | None = None,
+    ) -> None:
+        self._machine = machine
+        self._method = method
+        self._caller = caller
+        self._tasks = tasks
+        self._encode = encode
+        self._decode = decode
+        self._deliver = deliver
+        self._clock = clock
+        self._backoff = backoff or Backoff()
+        self._random = random or Random()
+        self._background: Background[None] | None = None
+        self._stream: CallStream | None = None
+        self._listening = anyio.CancelScope()
+        self._has_heard = False  # something sensible, on the present stream
+        self._news = asyncio.Event()
+        self._wanted = asyncio.Event()
+        self._wakeup: float | None = None  # when `_speak` looks again by itself
+
+    @property
+    def stream(self) -> CallStream | None:
+        """The present stream, if there is one."""
+        return self._stream
+
+    def wake(self) -> None:
+        """Look at the machine again: it was changed. If the client is closed, everything in it is given up."""
+        if self._background is None:
+            self._start()
+        elif self._background.future.done():
+            self._give_up(ClientClosed())
+        self._news.set()
+
+    def _start(self) -> None:
+        try:
+            self._background = self._tasks.start(f"etcd_async {self._method.path}", self._run)
+        except ClientClosed as error:
+            self._give_up(error)
+
+    async def _run(self) -> None:
+        try:
+            async with anyio.create_task_group() as group:
+                group.start_soon(self._listen)
+                await self._speak()
+        finally:
+            self._give_up(ClientClosed())
+
+    async def _speak(self) -> None:
+        """Send what is due, and let end what has had its time, whenever there is news or the machine asks for it."""
+        while True:
+            self._news.clear()
+            self._say()
+            self._notice_wishes()
+            self._wakeup = self._machine.next_wakeup()
+            with anyio.move_on_after(None if self._wakeup is None else max(0.0, self._wakeup - self._clock())):
+                await self._news.wait()
+
+    def _say(self) -> None:
+        now = self._clock()
+        for output in self._machine.expire(now):
+            self._deliver(output)
+        if self._stream is None:
+            return
+        try:
+            for request in self._machine.to_send(now):
+                self._stream.send(self._encode(request))
+        except EtcdError as error:  # larger than may be sent
+            self._give_up(error)
+
+    def _notice_wishes(self) -> None:
+        if self._machine.wants_stream:
+            self._wanted.set()
+        else:
+            self._wanted.clear()
+            self._listening.cancel()
+
+    async def _listen(self) -> None:
+        """Hold one stream after the other, with a pause after each that was lost."""
+        failures = 0
+        while True:
+            await self._wanted.wait()
+            self._has_heard = False
+            with anyio.CancelScope() as self._listening:
+                await self._hold_stream(failures)
+                failures = 1 if self._has_heard else failures + 1
+                await anyio.sleep(wait(self._backoff, failures - 1, self._random))
+                continue
+            failures = 0  # nobody wanted it any more
+
+    async def _hold_stream(self, failures: int) -> None:
+        try:
+            stream = await self._caller.open(self._method, timeout=OPEN_TIMEOUT)
+            try:
+                self._opened(stream)
+                await self._hear(stream)
+            finally:
+                self._lost(stream)
+        except EtcdError as error:
+            if self._is_permanent(error, failures):
+                self._give_up(error)
+
+    def _opened(self, stream: CallStream) -> None:
+        self._stream = stream
+        self._machine.stream_opened(self._clock())
+        self._news.set()
+
+    def _lost(self, stream: CallStream) -> None:
+        self._stream = None
+        stream.cancel()
+        self._machine.stream_lost(self._clock())
+        self._news.set()
+
+    def _give_up(self, error: EtcdError) -> None:
+        for output in self._machine.fail_all(error):
+            self._deliver(output)
+        self._notice_wishes()
+
+    async def _hear(self, stream: CallStream) -> None:
+        while (message := await stream.receive()) is not None:
+            self._take(stream, message)
+            if self._is_impatient():
+                self._news.set()
+
+    def _is_impatient(self) -> bool:
+        """Return whether the machine wants something sooner than `_speak` looks by itself."""
+        wakeup = self._machine.next_wakeup()
+        is_sooner = wakeup is not None and (self._wakeup is None or wakeup < self._wakeup)
+        return is_sooner or not self._machine.wants_stream
+
+    def _take(self, stream: CallStream, message: bytes) -> None:
+        try:
+            response = self._decode(message)
+        except ValueError as error:
+            self._has_heard = False
+            raise ProtocolError(f"malformed message on {self._method.path}: {error}") from error
+        self._has_heard = True
+        for output in self._machine.receive(response, self._clock()):
+            if isinstance(output, Reopen):
+                self._has_heard = False
+                stream.refused(output.error)
+                raise output.error
+            self._deliver(output)
+
+    def _is_permanent(self, error: EtcdError, failures: int) -> bool:
+        """Return whether no other stream would fare better."""
+        if isinstance(error, RpcError):
+            outcome = classify(error)
+            return outcome is Outcome.REFUSED or (outcome is Outcome.STALE_TOKEN and not self._caller.has_user)
+        if isinstance(error, ProtocolError):
+            return failures >= MAX_PROTOCOL_ERRORS - 1
+        return isinstance(error, ClientClosed | ResponseTooLarge)
