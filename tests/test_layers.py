@@ -24,7 +24,7 @@ LAYERS: list[set[str]] = [
     {"client"},
     {""},  # etcd_async/__init__.py: the public names
     {"testing"},
-    {"__main__"},
+    {"__main__", "_demo"},
 ]
 LAYER_OF = {part: number for number, parts in enumerate(LAYERS) for part in parts}
 UNKNOWN = len(LAYERS)

@@ -6,7 +6,7 @@ import random
 import socket
 from dataclasses import dataclass
 
-__all__ = ["Ports", "free_port", "listener"]
+__all__ = ["LOOPBACK", "Ports", "free_port", "listener"]
 
 LOOPBACK = "127.0.0.1"
 

@@ -1,0 +1,52 @@
+"""What every view of one client shares: the way to the servers, the background tasks, leases kept alive and watches."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from etcd_async._keeper import Keeper
+from etcd_async._transport.caller import Caller
+from etcd_async._transport.tasks import Tasks
+from etcd_async.errors import ClientClosed, EtcdError
+from etcd_async.options import CLIENT_DEFAULT, Timeout
+from etcd_async.watch import Watcher
+
+__all__ = ["Core"]
+
+
+class Core:
+    """
+    The one instance behind a client and its namespaced views.
+
+    Attributes:
+        timeout: The client's default timeout in seconds; None for no limit.
+        clock: Seconds of the one clock that all terms and deadlines are counted on.
+        streams_ranges: False once a server turned out not to know RangeStream (before etcd 3.7).
+    """
+
+    def __init__(self, caller: Caller, tasks: Tasks, timeout: float | None) -> None:
+        self.caller: Caller = caller
+        self.tasks: Tasks = tasks
+        self.timeout: float | None = timeout
+        self.clock: Callable[[], float] = time.monotonic
+        self.keeper: Keeper = Keeper(caller, tasks, self.clock)
+        self.watcher: Watcher = Watcher(caller, tasks, self.clock)
+        self.streams_ranges: bool = True
+
+    def seconds(self, timeout: Timeout) -> float | None:
+        """Return the seconds that a call may take."""
+        return self.timeout if timeout is CLIENT_DEFAULT else timeout
+
+    async def aclose(self) -> None:
+        """End everything: watches and leases hear of it, calls fail, tasks and connections are gone on return."""
+        self.abandon(ClientClosed())
+        try:
+            await self.tasks.aclose()
+        finally:
+            await self.caller.aclose()
+
+    def abandon(self, reason: EtcdError) -> None:
+        """Tell every watch and every lease kept alive that it goes on no longer."""
+        self.watcher.close(reason)
+        self.keeper.close(reason)

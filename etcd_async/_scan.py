@@ -1,0 +1,101 @@
+"""A range of any size, read piece by piece at one revision."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import replace
+
+from etcd_async import _codec, ops
+from etcd_async._core import Core
+from etcd_async._keyspace import Keyspace
+from etcd_async._transport import methods
+from etcd_async._transport.callstream import CallStream
+from etcd_async.errors import EtcdError, RevisionError, RpcError, StatusCode
+from etcd_async.types import KeyValue, RangeResult
+
+__all__ = ["scan"]
+
+
+async def scan(
+    core: Core, space: Keyspace, op: ops.Range, page_size: int, timeout: float | None
+) -> AsyncGenerator[KeyValue, None]:
+    """Yield the keys of *op* in key order, as of one revision."""
+    key, range_end = space.span(op.key, op.range_end)
+    reader = _Reader(core, replace(op, key=key, range_end=range_end), page_size, timeout)
+    strip = len(space.prefix)
+    try:
+        while not reader.is_done:
+            for kv in await reader.read():
+                yield replace(kv, key=kv.key[strip:]) if strip else kv
+    finally:
+        reader.close()
+
+
+class _Reader:
+    """
+    Reads what is left of a range, a piece at a time.
+
+    The first page fixes the revision. What it leaves is streamed where the server can (RangeStream, etcd 3.7); where it
+    can't, or when the stream breaks off, the next page goes on after the last key that was read.
+    """
+
+    def __init__(self, core: Core, left: ops.Range, page_size: int, timeout: float | None) -> None:
+        self.is_done = False
+        self._core = core
+        self._left = left
+        self._page_size = page_size
+        self._timeout = timeout
+        self._stream: CallStream | None = None
+
+    async def read(self) -> Sequence[KeyValue]:
+        """Return the next keys; perhaps none, without being done."""
+        piece = await (self._page() if self._stream is None else self._chunk())
+        if piece:
+            revision = self._left.revision or piece.revision
+            self._left = replace(self._left, key=piece[-1].key + b"\x00", revision=revision)
+        if self._stream is None and not self.is_done and self._core.streams_ranges:
+            await self._open()
+        return piece.kvs
+
+    def close(self) -> None:
+        """Give up the stream, if there is one."""
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            stream.cancel()
+
+    async def _page(self) -> RangeResult:
+        request = _codec.encode_range_request(replace(self._left, limit=self._page_size))
+        answer = await self._core.caller.unary(methods.RANGE, request, timeout=self._timeout)
+        page = _codec.decode_range_result(answer)
+        self.is_done = not page.more
+        return page
+
+    async def _open(self) -> None:
+        request = _codec.encode_range_request(self._left)
+        try:
+            self._stream = await self._core.caller.open(methods.RANGE_STREAM, request, timeout=self._timeout)
+        except EtcdError:
+            self.close()
+
+    async def _chunk(self) -> RangeResult:
+        assert self._stream is not None
+        try:
+            async with asyncio.timeout(self._timeout):
+                message = await self._stream.receive()
+        except RpcError as error:
+            self._fall_back(error)
+        except (EtcdError, TimeoutError):
+            self.close()
+        else:
+            if message is not None:
+                return _codec.decode_range_stream_chunk(message)
+            self.is_done = True
+        return RangeResult()
+
+    def _fall_back(self, error: RpcError) -> None:
+        self.close()
+        if error.code is StatusCode.UNIMPLEMENTED:
+            self._core.streams_ranges = False
+        elif isinstance(error, RevisionError):
+            raise error

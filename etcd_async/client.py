@@ -1,0 +1,212 @@
+"""The client: how users reach everything else, and the one place where a client is put together and taken apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any, Self, TypedDict, Unpack
+
+from etcd_async import _codec
+from etcd_async._core import Core
+from etcd_async._keys import to_bytes
+from etcd_async._keyspace import Keyspace
+from etcd_async._loss import OnLoss
+from etcd_async._protocol.endpoints import parse
+from etcd_async._transport import methods
+from etcd_async._transport.caller import Caller
+from etcd_async._transport.tasks import Tasks
+from etcd_async.errors import ClientClosed
+from etcd_async.options import (
+    CLIENT_DEFAULT,
+    DEFAULT_LEASE_TTL,
+    DEFAULT_SERVICE_TTL,
+    DEFAULT_TIMEOUT,
+    TLS,
+    Credentials,
+    Timeout,
+    TransportOptions,
+)
+from etcd_async.recipes.election import Election
+from etcd_async.recipes.lock import Lock
+from etcd_async.recipes.registry import Registration, ServiceWatch, discover
+from etcd_async.services import Services
+from etcd_async.types import Service
+
+__all__ = ["Client", "ClientOptions", "Namespace"]
+
+
+class Namespace(Services):
+    """
+    Everything a client offers, under one prefix of the key space; made by ``client.namespaced(prefix)``.
+
+    Keys, locks, elections, services and watches of a namespace are those whose keys start with the prefix; the prefix
+    is added and removed by itself. It shares its client's connection, and ends with it.
+    """
+
+    def namespaced(self, prefix: str | bytes) -> Namespace:
+        """Return a view on the same connection whose keys all lie under this one's prefix and *prefix*."""
+        return Namespace(self._core, Keyspace(self._space.prefix + to_bytes(prefix, "prefix")))
+
+    def lock(
+        self,
+        name: str | bytes,
+        *,
+        ttl: float = DEFAULT_LEASE_TTL,
+        timeout: float | None = None,
+        on_loss: OnLoss = "cancel",
+    ) -> Lock:
+        """Make a `Lock`: ``async with client.lock("jobs/cleanup", ttl=10) as lock`` enters holding it."""
+        return Lock(self, name, ttl=ttl, timeout=timeout, on_loss=on_loss)
+
+    def election(self, name: str | bytes, *, identity: str | bytes = b"", ttl: float = DEFAULT_LEASE_TTL) -> Election:
+        """Make an `Election`: ``async with client.election("leader", identity="n1").campaign()`` enters as leader."""
+        return Election(self, name, identity=identity, ttl=ttl)
+
+    def register(self, service: Service, *, ttl: float = DEFAULT_SERVICE_TTL) -> Registration:
+        """Make a `Registration`: ``async with client.register(service)`` keeps the instance registered."""
+        return Registration(self, service, ttl=ttl)
+
+    async def discover(self, name: str) -> list[Service]:
+        """Return the instances of a service that are registered now, in the order of their ids."""
+        return await discover(self, name)
+
+    def watch_service(self, name: str) -> ServiceWatch:
+        """Make a `ServiceWatch`: ``async with client.watch_service("billing") as changes`` tells who comes and goes."""
+        return ServiceWatch(self, name)
+
+    async def rpc(self, path: str, message: Any, *, timeout: Timeout = CLIENT_DEFAULT) -> Any:
+        """
+        Call any unary RPC of etcd with its wire message, for what is not wrapped.
+
+        Args:
+            path: Such as ``"/etcdserverpb.KV/Range"``.
+            message: The request, from `etcd_async.wire`. Its keys are the server's: no namespace is added.
+            timeout: Seconds; None for no limit.
+
+        Returns:
+            The wire message of the answer.
+        """
+        method = methods.METHODS.get(path)
+        if method is None or method.kind is not methods.Kind.UNARY:
+            raise ValueError(f"path must be that of a unary RPC of etcd such as /etcdserverpb.KV/Range, not {path!r}")
+        if not isinstance(message, method.request):
+            raise TypeError(f"message must be a {method.request.__name__}, not {type(message).__name__}")
+        answer = await self._core.caller.unary(method, _codec.encode(message), timeout=self._core.seconds(timeout))
+        return _codec.decode(method.response, answer)
+
+
+class ClientOptions(TypedDict, total=False):
+    """The keyword arguments of `Client`."""
+
+    user: str | None
+    password: str | None
+    tls: TLS | None
+    namespace: str | bytes
+    timeout: float | None
+    transport: TransportOptions | None
+
+
+class Client(Namespace):
+    """
+    A client of one etcd cluster, for use by many tasks of one event loop.
+
+    ``async with Client("localhost:2379") as client`` closes it at the end; so does `aclose`, from any task. The
+    constructor does no I/O and needs no running loop: connections are made when the first call needs them. All calls,
+    watches and leases share one HTTP/2 connection per endpoint.
+
+    It runs on asyncio (its own loop or uvloop), not on trio.
+
+    Args:
+        endpoints: One or several of ``host``, ``host:port``, ``http://host:port``, ``https://host:port``,
+            ``unix:///path``, ``unixs:///path``; commas separate several in one string. Port 2379 if none is given.
+        user: Name to log in with; *password* goes with it.
+        password: Never shown in a repr, an error or a log line.
+        tls: Certificates and how to verify the server's; used for https and unixs, and for endpoints without a scheme.
+        namespace: Prefix of every key that this client reads and writes; added and removed by itself.
+        timeout: Seconds that a call may take unless it is told otherwise; None for no limit.
+        transport: Limits and times of connections.
+    """
+
+    def __init__(
+        self,
+        endpoints: str | Sequence[str] = "localhost:2379",
+        *,
+        user: str | None = None,
+        password: str | None = None,
+        tls: TLS | None = None,
+        namespace: str | bytes = b"",
+        timeout: float | None = DEFAULT_TIMEOUT,
+        transport: TransportOptions | None = None,
+    ) -> None:
+        _check_timeout(timeout)
+        tasks = Tasks(self._crashed)
+        caller = Caller(
+            [parse(each) for each in _split(endpoints)],
+            tls=tls,
+            options=transport or TransportOptions(),
+            credentials=_credentials(user, password),
+        )
+        super().__init__(Core(caller, tasks, timeout), Keyspace(to_bytes(namespace, "namespace")))
+
+    @classmethod
+    async def connect(cls, endpoints: str | Sequence[str] = "localhost:2379", **options: Unpack[ClientOptions]) -> Self:
+        """
+        Make a client, reach a server and log in before returning it; close it with `aclose`.
+
+        The arguments are those of the class.
+
+        Raises:
+            Unavailable: No endpoint answered; each with its reason.
+            AuthFailed: User and password are not accepted.
+        """
+        client = cls(endpoints, **options)
+        try:
+            await client._core.caller.unary(methods.STATUS, b"", timeout=client._core.timeout)
+            await client._core.caller.log_in(timeout=client._core.timeout)
+        except BaseException:
+            await client.aclose()
+            raise
+        return client
+
+    async def aclose(self) -> None:
+        """
+        Close the client, from any task; harmless if it is closed.
+
+        Calls under way, watches and leases end with `ClientClosed`; leases held by scopes are not revoked but run out,
+        unless the scopes were left before.
+        """
+        await self._core.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def __repr__(self) -> str:
+        return f"<Client {self._core.caller!r}>"
+
+    def _crashed(self, error: BaseException) -> None:
+        reason = ClientClosed(f"the client closed itself because a task of its own failed: {error!r}")
+        reason.__cause__ = error
+        self._core.abandon(reason)
+
+
+def _split(endpoints: str | Sequence[str]) -> list[str]:
+    several = endpoints.split(",") if isinstance(endpoints, str) else list(endpoints)
+    if not several:
+        raise ValueError("endpoints must name at least one server")
+    return several
+
+
+def _credentials(user: str | None, password: str | None) -> Credentials | None:
+    if (user is None) is not (password is None):
+        raise ValueError("user and password must be given together")
+    return None if user is None or password is None else Credentials(user, password)
+
+
+def _check_timeout(timeout: float | None) -> None:
+    if timeout is not None and not timeout > 0:
+        raise ValueError(f"timeout must be positive, or None for no limit, not {timeout!r}")

@@ -1,0 +1,249 @@
+"""Leases: by their ids (`Leases`), and as scopes that keep them alive and end with them (`Lease`)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import random
+from types import TracebackType
+from typing import Self
+
+import anyio
+
+from etcd_async import _codec
+from etcd_async._core import Core
+from etcd_async._keyspace import Keyspace
+from etcd_async._loss import Guard, Loss, OnLoss, check_on_loss
+from etcd_async._pb.etcdserverpb import (
+    LeaseGrantRequest,
+    LeaseGrantResponse,
+    LeaseKeepAliveRequest,
+    LeaseLeasesRequest,
+    LeaseLeasesResponse,
+    LeaseRevokeRequest,
+    LeaseTimeToLiveRequest,
+    LeaseTimeToLiveResponse,
+)
+from etcd_async._transport import methods
+from etcd_async.errors import EtcdError, LeaseExists, LeaseLost, LeaseNotFound, StatusCode
+from etcd_async.ops import LeaseLike, lease_id
+from etcd_async.options import CLEANUP_TIMEOUT, CLIENT_DEFAULT, Timeout
+from etcd_async.types import LeaseGrant, LeaseTimeToLive
+
+__all__ = ["Lease", "Leases", "check_ttl"]
+
+_log = logging.getLogger("etcd_async.lease")
+_MAX_ID = 2**63 - 1
+
+
+def check_ttl(ttl: float) -> int:
+    """Return a term in the whole seconds that etcd counts in, rounded up; what is not positive is a ValueError."""
+    if isinstance(ttl, bool) or not isinstance(ttl, int | float):
+        raise TypeError(f"ttl must be a number of seconds, not {type(ttl).__name__}")
+    if not 0 < ttl < math.inf:
+        raise ValueError(f"ttl must be positive and finite, not {ttl}")
+    return math.ceil(ttl)
+
+
+class Leases:
+    """Leases by their ids; ``client.leases``. Wherever an id is taken, a `Lease` will do."""
+
+    def __init__(self, core: Core, space: Keyspace) -> None:
+        self._core = core
+        self._space = space
+
+    async def grant(self, ttl: float, id: int | None = None, *, timeout: Timeout = CLIENT_DEFAULT) -> LeaseGrant:
+        """
+        Ask the server for a lease. It ends after its term unless somebody renews it: see ``client.lease`` for a scope.
+
+        Args:
+            ttl: Seconds until the lease ends unless renewed; rounded up to whole seconds.
+            id: The id to use, 1 to 2**63-1; None for one that nobody else has.
+            timeout: Seconds; None for no limit.
+
+        Returns:
+            The lease with the term that the server granted; it may be longer than *ttl*.
+
+        Raises:
+            LeaseExists: *id* is taken.
+            LeaseTtlTooLarge: More than 9,000,000,000 s.
+        """
+        term = check_ttl(ttl)
+        if id is None:
+            return await self.grant_own(_random_id(), term, self._core.seconds(timeout))
+        if isinstance(id, bool) or not isinstance(id, int):
+            raise TypeError(f"id must be an int, not {type(id).__name__}")
+        if not 1 <= id <= _MAX_ID:
+            raise ValueError(f"id must be from 1 to 2**63-1, not {id}")
+        return await self._grant(id, term, self._core.seconds(timeout), repeatable=False)
+
+    async def grant_own(self, id: int, ttl: int, seconds: float | None) -> LeaseGrant:
+        """Grant a lease under an id that nobody else knows, so that asking twice does no harm."""
+        try:
+            return await self._grant(id, ttl, seconds, repeatable=True)
+        except LeaseExists:  # an earlier try did it, and only its answer was lost
+            found = await self.time_to_live(id, timeout=seconds)
+            return LeaseGrant(id, found.granted_ttl)
+
+    async def revoke(self, id: LeaseLike, *, timeout: Timeout = CLIENT_DEFAULT) -> None:
+        """
+        End a lease and delete its keys.
+
+        Raises:
+            LeaseNotFound: It has ended already.
+        """
+        request = LeaseRevokeRequest(id=lease_id(id))
+        await self._call(methods.LEASE_REVOKE, _codec.encode(request), timeout)
+
+    async def keep_alive_once(self, id: LeaseLike, *, timeout: Timeout = CLIENT_DEFAULT) -> LeaseGrant:
+        """
+        Renew a lease once and return its new term.
+
+        Raises:
+            LeaseNotFound: It has ended.
+        """
+        request = _codec.encode(LeaseKeepAliveRequest(id=lease_id(id)))
+        answer = await self._core.caller.ask(methods.LEASE_KEEP_ALIVE, request, timeout=self._core.seconds(timeout))
+        response = _codec.decode_keep_alive_response(answer)
+        if response.ttl <= 0:
+            raise LeaseNotFound(StatusCode.NOT_FOUND, "etcdserver: requested lease not found")
+        return LeaseGrant(response.id, response.ttl)
+
+    async def time_to_live(
+        self, id: LeaseLike, keys: bool = False, *, timeout: Timeout = CLIENT_DEFAULT
+    ) -> LeaseTimeToLive:
+        """Tell how long a lease still has, -1 if it does not exist; and with *keys* which keys live on it."""
+        request = LeaseTimeToLiveRequest(id=lease_id(id), keys=keys)
+        answer = await self._call(methods.LEASE_TIME_TO_LIVE, _codec.encode(request), timeout)
+        found = _codec.decode(LeaseTimeToLiveResponse, answer)
+        return LeaseTimeToLive(found.id, found.ttl, found.granted_ttl, self._space.keys(found.keys))
+
+    async def list(self, *, timeout: Timeout = CLIENT_DEFAULT) -> list[int]:
+        """Return the ids of all leases of the cluster, as far as the asked member knows."""
+        answer = await self._call(methods.LEASE_LEASES, _codec.encode(LeaseLeasesRequest()), timeout)
+        return [each.id for each in _codec.decode(LeaseLeasesResponse, answer).leases]
+
+    async def _grant(self, id: int, ttl: int, seconds: float | None, *, repeatable: bool) -> LeaseGrant:
+        payload = _codec.encode(LeaseGrantRequest(id=id, ttl=ttl))
+        answer = await self._core.caller.unary(methods.LEASE_GRANT, payload, timeout=seconds, repeatable=repeatable)
+        granted = _codec.decode(LeaseGrantResponse, answer)
+        return LeaseGrant(granted.id, granted.ttl)
+
+    async def _call(self, method: methods.Method, payload: bytes, timeout: Timeout) -> bytes:
+        return await self._core.caller.unary(method, payload, timeout=self._core.seconds(timeout))
+
+
+class Lease:
+    """
+    A lease held by a scope; made by ``client.lease(ttl)``.
+
+    ``async with`` grants it, renews it in the background at a third of its term, and revokes it at the end, with all
+    keys that were put with it. If it ends early (it expired because no server could be reached for a whole term, or
+    somebody revoked it) the body is cancelled, and `LeaseLost` raised when it has unwound; its ``__cause__`` tells why.
+    With ``on_loss="signal"`` only `is_lost` and `lost` tell.
+
+    The term counts from when the renewal was *sent*, so this side never believes in the lease for longer than the
+    server does. The body must stay in the task that entered it, unless *on_loss* is ``"signal"``.
+
+    Attributes:
+        loss: Fires when the lease is lost.
+    """
+
+    def __init__(self, core: Core, leases: Leases, ttl: float, *, on_loss: OnLoss, timeout: float | None) -> None:
+        check_on_loss(on_loss)
+        self.loss: Loss = Loss()
+        self._core = core
+        self._leases = leases
+        self._ttl = float(check_ttl(ttl))
+        self._expires_at = -math.inf
+        self._id = 0
+        self._timeout = timeout
+        self._guard = Guard(self.loss, on_loss)
+
+    @property
+    def id(self) -> int:
+        """Its id; 0 until it is granted."""
+        return self._id
+
+    @property
+    def ttl(self) -> float:
+        """Its term in seconds: as asked for, and as the server granted it from then on."""
+        return self._ttl
+
+    @property
+    def expires_at(self) -> float:
+        """When it ends unless renewed again, on the clock of ``time.monotonic()``."""
+        return self._expires_at
+
+    @property
+    def is_lost(self) -> bool:
+        """True once it ended other than by leaving the scope."""
+        return self.loss.is_lost
+
+    async def lost(self) -> LeaseLost:
+        """Wait until the lease is lost and return why."""
+        return await self.loss.wait()
+
+    def renewed(self, ttl: float, expires_at: float) -> None:
+        """Take note of a renewal; called by the client."""
+        self._ttl, self._expires_at = ttl, expires_at
+
+    def ended(self, reason: EtcdError) -> None:
+        """Take note of the end; called by the client."""
+        error = LeaseLost(f"lease {self._id:x} ended: {reason}")
+        error.__cause__ = reason
+        self.loss.fire(error)
+
+    async def __aenter__(self) -> Self:
+        if self._id:
+            raise RuntimeError("a lease can be entered once: make another with client.lease(...)")
+        self._id = _random_id()
+        granted_at = self._core.clock()
+        granted = await self._grant()
+        self.renewed(float(granted.ttl), granted_at + granted.ttl)
+        self._core.keeper.keep(self._id, self, ttl=self._ttl, granted_at=granted_at)
+        self._guard.open()
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> bool:
+        swallowed = self._guard.close(exc_type, exc, traceback)
+        self._core.keeper.forget(self._id)
+        await self._revoke()
+        self._guard.raise_loss(exc, swallowed)
+        return swallowed
+
+    async def _grant(self) -> LeaseGrant:
+        """Grant the lease; if that is cancelled, wait (not for long) for the answer, so that no lease stays behind."""
+        grant = self._core.tasks.start(
+            "etcd_async.grant", lambda: self._leases.grant_own(self._id, int(self._ttl), self._timeout)
+        )
+        try:
+            return await asyncio.shield(grant.future)
+        except asyncio.CancelledError:
+            with anyio.move_on_after(CLEANUP_TIMEOUT, shield=True):
+                await asyncio.wait([grant.future])
+            await self._revoke()
+            raise
+        except EtcdError as error:
+            if error.maybe_applied:
+                self._core.tasks.start("etcd_async.revoke", self._revoke)
+            raise
+
+    async def _revoke(self) -> None:
+        if self.loss.is_lost and isinstance(self.loss.reason and self.loss.reason.__cause__, LeaseNotFound):
+            return
+        with anyio.CancelScope(shield=True):
+            try:
+                await self._leases.revoke(self._id, timeout=min(self._ttl, CLEANUP_TIMEOUT))
+            except LeaseNotFound:
+                pass
+            except EtcdError as error:
+                _log.warning("lease %x could not be revoked and will run out by itself: %s", self._id, error)
+
+
+def _random_id() -> int:
+    """Return an id for a lease that nobody else has (but with a chance of one in 2**63)."""
+    return random.randint(1, _MAX_ID)

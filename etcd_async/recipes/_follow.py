@@ -1,0 +1,82 @@
+"""A prefix and its changes, joined at one revision: no gap, no repeat, also through compaction."""
+
+from __future__ import annotations
+
+from collections import deque
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import Self
+
+from etcd_async.errors import Compacted
+from etcd_async.services import Services
+from etcd_async.types import Batch, Event, KeyValue
+from etcd_async.watch import Watch
+
+__all__ = ["Follow"]
+
+
+class Follow:
+    """
+    Lists a prefix once and watches it from there on.
+
+    Each step is a `Batch`: first one with a put event for every key that is there (perhaps none), then those of the
+    watch. When the history that a watch must resume from was compacted away, the prefix is listed again and the next
+    batch holds the differences, so that `state` is right again without a step that users could miss.
+    """
+
+    def __init__(self, client: Services, prefix: bytes) -> None:
+        self.state: dict[bytes, KeyValue] = {}
+        self.revision: int = 0
+        self._client = client
+        self._prefix = prefix
+        self._watch: Watch | None = None
+        self._listed: deque[Batch] = deque()
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        await self._list()
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._stack.aclose()
+
+    async def next(self) -> Batch:
+        """Wait for the next step and return it; `state` and `revision` are as of its end."""
+        while True:
+            if self._listed:
+                return self._listed.popleft()
+            assert self._watch is not None, "enter it first"
+            try:
+                batch = await anext(self._watch.batches())
+            except Compacted:
+                await self._list()
+                continue
+            if batch.events:
+                return self._apply(batch)
+
+    async def _list(self) -> None:
+        await self._stack.aclose()
+        found = await self._client.range(prefix=self._prefix)
+        self._watch = await self._stack.enter_async_context(
+            self._client.watch(prefix=self._prefix, start_revision=found.revision + 1)
+        )
+        before, self.state = self.state, {kv.key: kv for kv in found}
+        self.revision = found.revision
+        self._listed.append(Batch(found.revision, _differences(before, self.state, found.revision)))
+
+    def _apply(self, batch: Batch) -> Batch:
+        for event in batch.events:
+            if event.type == "put":
+                self.state[event.kv.key] = event.kv
+            else:
+                self.state.pop(event.kv.key, None)
+        self.revision = batch.revision
+        return batch
+
+
+def _differences(before: dict[bytes, KeyValue], after: dict[bytes, KeyValue], revision: int) -> tuple[Event, ...]:
+    gone = [Event("delete", KeyValue(key, mod_revision=revision)) for key in before if key not in after]
+    new = [Event("put", kv) for key, kv in after.items() if before.get(key) != kv]
+    return (*gone, *sorted(new, key=lambda event: event.revision))

@@ -1,0 +1,220 @@
+"""Service registration under a lease that heals itself, and discovery without a gap."""
+
+from __future__ import annotations
+
+import json
+import logging
+import random
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import replace
+from types import TracebackType
+from typing import Literal, Self
+
+import anyio
+
+from etcd_async.errors import ClientClosed, EtcdError
+from etcd_async.lease import Lease, check_ttl
+from etcd_async.options import Backoff
+from etcd_async.recipes._follow import Follow
+from etcd_async.services import Services
+from etcd_async.types import Event, KeyValue, Service, ServiceChange
+
+__all__ = ["Registration", "ServiceWatch", "discover"]
+
+_log = logging.getLogger("etcd_async.registry")
+_BACKOFF = Backoff(initial=0.1, maximum=2.0)
+
+
+class Registration:
+    """
+    One instance of a service, registered for as long as the body of its ``async with`` runs.
+
+    Made by ``client.register(service)``. The instance's key ``services/<name>/<id>`` lives on a lease that is kept
+    alive: when the process dies, the instance is gone after *ttl* seconds; when the body ends, at once. If the lease is
+    lost while the process lives (it was cut off for longer than *ttl*), the instance is registered anew as soon as a
+    server can be reached.
+    """
+
+    def __init__(self, client: Services, service: Service, *, ttl: float) -> None:
+        self._client = client
+        self._service = service
+        self._ttl = check_ttl(ttl)
+        self._key = _key_of(service)
+        self._lease: Lease | None = None
+        self._changed = anyio.Event()
+
+    @property
+    def service(self) -> Service:
+        """The instance as it is registered, or is to be."""
+        return self._service
+
+    @property
+    def lease_id(self) -> int:
+        """The id of the lease that the instance lives on at present; 0 while there is none."""
+        return self._lease.id if self._lease is not None else 0
+
+    @property
+    def is_registered(self) -> bool:
+        """False while the lease is lost and not yet replaced."""
+        return self._lease is not None and not self._lease.is_lost
+
+    async def registered(self) -> None:
+        """Wait until the instance is registered: at once, unless its lease is just being replaced."""
+        while not self.is_registered:
+            await self._changed.wait()
+
+    async def update(self, *, address: str | None = None, metadata: Mapping[str, str] | None = None) -> None:
+        """
+        Change the instance's address or metadata; watchers see it as modified.
+
+        Raises:
+            Unavailable: No server answered. The change is kept, and made with the next registration if not before.
+        """
+        changed = replace(
+            self._service,
+            address=self._service.address if address is None else address,
+            metadata=self._service.metadata if metadata is None else metadata,
+        )
+        _key_of(changed)
+        self._service = changed
+        await self.registered()
+        await self._write()
+
+    async def __aenter__(self) -> Self:
+        await self._register()
+        self._healer = self._client.background("etcd_async.registration", self._heal)
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._healer.cancel()
+        await self._deregister()
+
+    async def _register(self) -> None:
+        lease = self._client.lease(self._ttl, on_loss="signal")
+        await lease.__aenter__()
+        try:
+            await self._client.put(self._key, _to_json(self._service), lease=lease)
+        except BaseException:
+            await lease.__aexit__(None, None, None)
+            raise
+        self._lease = lease
+        self._changed.set()
+
+    async def _deregister(self) -> None:
+        lease, self._lease = self._lease, None
+        self._changed = anyio.Event()
+        if lease is not None:
+            await lease.__aexit__(None, None, None)
+
+    async def _write(self) -> None:
+        await self._client.put(self._key, _to_json(self._service), lease=self._lease)
+
+    async def _heal(self) -> None:
+        while self._lease is not None:
+            reason = await self._lease.lost()
+            _log.warning("registration of %s/%s was lost (%s); registering it anew", *self._names, reason)
+            await self._deregister()
+            await self._register_stubbornly()
+
+    async def _register_stubbornly(self) -> None:
+        delay = _BACKOFF.initial
+        while True:
+            try:
+                return await self._register()
+            except ClientClosed:
+                return None
+            except EtcdError as error:
+                _log.info("registering %s/%s failed, trying again: %s", *self._names, error)
+            await anyio.sleep(delay * random.uniform(1 - _BACKOFF.jitter, 1 + _BACKOFF.jitter))
+            delay = min(delay * _BACKOFF.factor, _BACKOFF.maximum)
+
+    @property
+    def _names(self) -> tuple[str, str]:
+        return self._service.name, self._service.id
+
+
+async def discover(client: Services, name: str) -> list[Service]:
+    """Return the registered instances of a service, in the order of their ids."""
+    found = await client.range(prefix=_prefix_of(name))
+    return [service for kv in found if (service := _from_json(kv)) is not None]
+
+
+class ServiceWatch:
+    """
+    The changes among a service's instances, as an async iterator: the present ones first, as added.
+
+    Made by ``client.watch_service(name)``; use it as ``async with client.watch_service(name) as changes``. Snapshot and
+    changes are joined at one revision, and again after compaction: no gap and no repeat. A value that does not
+    describe a service (somebody else wrote there) is logged and left out.
+    """
+
+    def __init__(self, client: Services, name: str) -> None:
+        self._follow = Follow(client, _prefix_of(name))
+        self._known: dict[bytes, Service] = {}
+        self._changes: deque[ServiceChange] = deque()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> ServiceChange:
+        while not self._changes:
+            batch = await self._follow.next()
+            self._changes.extend(change for event in batch.events if (change := self._change(event)) is not None)
+        return self._changes.popleft()
+
+    async def __aenter__(self) -> Self:
+        await self._follow.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._follow.__aexit__(exc_type, exc, traceback)
+
+    def _change(self, event: Event) -> ServiceChange | None:
+        before = self._known.pop(event.kv.key, None)
+        after = _from_json(event.kv) if event.type == "put" else None
+        if after is None:
+            return None if before is None else ServiceChange("removed", before)
+        self._known[event.kv.key] = after
+        kind: Literal["added", "modified"] = "added" if before is None else "modified"
+        return None if after == before else ServiceChange(kind, after)
+
+
+def _prefix_of(name: str) -> bytes:
+    if not isinstance(name, str):
+        raise TypeError(f"name must be str, not {type(name).__name__}")
+    if not name or "/" in name:
+        raise ValueError(f"name must not be empty or contain a slash: {name!r}")
+    return f"services/{name}/".encode()
+
+
+def _key_of(service: Service) -> bytes:
+    if not isinstance(service, Service):
+        raise TypeError(f"service must be a Service, not {type(service).__name__}")
+    if not service.id or "/" in service.id:
+        raise ValueError(f"id must not be empty or contain a slash: {service.id!r}")
+    if not service.address:
+        raise ValueError("address must not be empty")
+    if not all(isinstance(part, str) for pair in service.metadata.items() for part in pair):
+        raise TypeError("metadata must map str to str")
+    return _prefix_of(service.name) + service.id.encode()
+
+
+def _to_json(service: Service) -> bytes:
+    fields = {"name": service.name, "id": service.id, "address": service.address, "metadata": dict(service.metadata)}
+    return json.dumps(fields, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def _from_json(kv: KeyValue) -> Service | None:
+    try:
+        fields = kv.json()
+        service = Service(fields["name"], fields["id"], fields["address"], fields["metadata"])
+        _key_of(service)
+    except (ValueError, TypeError, LookupError, AttributeError) as error:
+        _log.warning("the value of %r does not describe a service: %s", kv.key, error)
+        return None
+    return service

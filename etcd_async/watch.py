@@ -1,0 +1,333 @@
+"""
+Watches: every change of some keys, in order, each once, none missing.
+
+`Watcher` joins all watches of a client to the one machine (`_protocol/watch.py`) that decides what their common stream
+says; `Watch` is one of them, with a bounded buffer between the stream and its consumer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from dataclasses import replace
+from types import TracebackType
+from typing import Literal, Self, TypeAlias
+
+from etcd_async import _codec
+from etcd_async._keyspace import Keyspace
+from etcd_async._pb.etcdserverpb import WatchCreateRequest, WatchCreateRequestFilterType
+from etcd_async._protocol import watch as machine
+from etcd_async._transport import methods
+from etcd_async._transport.caller import Caller
+from etcd_async._transport.duplex import Duplex
+from etcd_async._transport.tasks import Tasks
+from etcd_async.errors import Compacted, DeadlineExceeded, EtcdError
+from etcd_async.options import WATCH_BUFFER_BYTES
+from etcd_async.types import Batch, Event
+
+__all__ = ["Filter", "Watch", "Watcher", "check_filters"]
+
+Filter: TypeAlias = Literal["no_put", "no_delete"]
+
+_FILTERS = {"no_put": WatchCreateRequestFilterType.NOPUT, "no_delete": WatchCreateRequestFilterType.NODELETE}
+
+
+class Watcher:
+    """All watches of one client, on one stream."""
+
+    def __init__(self, caller: Caller, tasks: Tasks, clock: Callable[[], float]) -> None:
+        self._machine = machine.Watches()
+        self._watches: dict[int, Watch] = {}
+        self._closed: EtcdError | None = None
+        self._duplex = Duplex(
+            self._machine,
+            methods.WATCH,
+            caller,
+            tasks,
+            encode=_codec.encode,
+            decode=_codec.decode_watch_response,
+            deliver=self._deliver,
+            clock=clock,
+        )
+
+    def add(self, watch: Watch, request: WatchCreateRequest) -> int:
+        """Create a watch on the server; its outputs go to *watch*."""
+        if self._closed is not None:
+            raise self._closed
+        handle = self._machine.add(request)
+        self._watches[handle] = watch
+        self._duplex.wake()
+        return handle
+
+    def cancel(self, handle: int) -> None:
+        """Forget a watch; nothing more comes out of it."""
+        if self._watches.pop(handle, None) is not None:
+            self._machine.cancel(handle)
+            self._duplex.wake()
+
+    def pause(self, handle: int) -> None:
+        """Stop a watch on the server, to go on later where it stopped."""
+        self._machine.pause(handle)
+        self._duplex.wake()
+
+    def resume(self, handle: int) -> None:
+        """Go on with a paused watch."""
+        self._machine.resume(handle)
+        self._duplex.wake()
+
+    def request_progress(self, handle: int) -> None:
+        """Ask the server how far the watch has come."""
+        self._machine.request_progress(handle)
+        self._duplex.wake()
+
+    def close(self, error: EtcdError) -> None:
+        """End every watch with *error*, and take no more."""
+        self._closed = error
+        for output in self._machine.fail_all(error):
+            self._deliver(output)
+
+    def _deliver(self, output: machine.Output) -> None:
+        watch = self._watches.get(output.handle)
+        if watch is None:
+            return
+        if isinstance(output, machine.Failed):
+            del self._watches[output.handle]
+        watch.receive(output)
+
+
+class Watch:
+    """
+    One watch; made by ``client.watch(...)`` and used as ``async with client.watch(...) as watch``.
+
+    When the body starts, the watch is registered: it brings every change from then on (or from *start_revision* on),
+    in the order of revisions, each once, none missing, through lost connections and restarted servers. Iterate over it
+    for `Event`\\ s, or over `batches` for whole revisions with their events.
+
+    When its consumer is behind by more than the buffer holds, the watch is stopped on the server and later resumed
+    where it stopped: memory stays bounded and nothing is lost, unless the history is compacted meanwhile.
+
+    Iterating raises `Compacted` if the history that the watch must go on from is gone (its ``compact_revision`` says
+    from where there is some), `PermissionDenied`, or `WatchCanceled`; events that came before are delivered first.
+    """
+
+    def __init__(
+        self,
+        watcher: Watcher,
+        request: WatchCreateRequest,
+        *,
+        space: Keyspace,
+        now: Callable[[], Awaitable[int]],
+        buffer: int,
+        timeout: float | None,
+    ) -> None:
+        self._watcher = watcher
+        self._request = request
+        self._space = space
+        self._now = now
+        self._timeout = timeout
+        self._inbox = _Inbox(buffer)
+        self._handle: int | None = None
+        self._is_created = False
+        self._is_paused = False
+        self._error: EtcdError | None = None
+        self._waiters: set[asyncio.Future[None]] = set()
+        self._events: Iterator[Event] = iter(())
+
+    async def started(self) -> None:
+        """
+        Wait until the server has registered the watch: at once in the body, unless its connection was just lost.
+
+        Raises:
+            EtcdError: The watch has ended, and why.
+        """
+        while not self._is_created and self._error is None:
+            await self._news()
+        if self._error is not None:
+            raise self._error
+
+    async def request_progress(self) -> None:
+        """
+        Ask the server how far it has come; the answer is a progress batch in `batches`.
+
+        The server answers only when all watches of this client are in step with the store. Before etcd 3.4.25 and
+        3.5.8 it does not order the answer with events; the batch then says how far this watch is known to have come.
+        """
+        self._watcher.request_progress(self._entered)
+
+    def batches(self) -> AsyncIterator[Batch]:
+        """Iterate over whole revisions with their events, never split, and over words of progress without events."""
+        return _Batches(self)
+
+    async def next_batch(self) -> Batch:
+        """Wait for the next batch and return it; StopAsyncIteration once the body was left."""
+        while not self._inbox:
+            if self._error is not None:
+                raise self._error
+            if self._handle is None:
+                raise StopAsyncIteration
+            await self._news()
+        batch = self._inbox.take()
+        if self._is_paused and self._inbox.has_room_again:
+            self._is_paused = False
+            self._watcher.resume(self._entered)
+        return self._space.batch(batch) if self._space.prefix else batch
+
+    def receive(self, output: machine.Output) -> None:
+        """Take what the machine says about this watch."""
+        match output:
+            case machine.Batch():
+                self._inbox.put(Batch(output.revision, output.events))
+                self._pause_if_full()
+            case machine.Progress():
+                self._inbox.put(Batch(output.revision))
+            case machine.Created():
+                self._is_created = True
+            case machine.Failed():
+                self._error = output.error
+        self._wake()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Event:
+        while (event := next(self._events, None)) is None:
+            self._events = iter((await self.next_batch()).events)
+        return event
+
+    async def __aenter__(self) -> Self:
+        if self._handle is not None or self._error is not None:
+            raise RuntimeError("a watch can be entered once: make another with client.watch(...)")
+        try:
+            await self._register()
+        except BaseException:
+            self._close()
+            raise
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._close()
+
+    async def _register(self) -> None:
+        limit = asyncio.timeout(self._timeout)
+        try:
+            async with limit:
+                while not await self._created_from(self._request.start_revision):
+                    pass
+        except TimeoutError as error:
+            if limit.expired():
+                raise DeadlineExceeded(f"the watch was not registered within {self._timeout:g} s") from error
+            raise
+
+    async def _created_from(self, revision: int) -> bool:
+        """Create the watch; False if its start "now" was compacted away before the server had the request."""
+        request = replace(self._request, start_revision=revision or await self._now() + 1)
+        self._handle = self._watcher.add(self, request)
+        try:
+            await self.started()
+        except Compacted:
+            if revision:
+                raise
+            self._error = None
+            return False
+        return True
+
+    def _close(self) -> None:
+        handle, self._handle = self._handle, None
+        if handle is not None:
+            self._watcher.cancel(handle)
+        self._wake()
+
+    def _pause_if_full(self) -> None:
+        if self._inbox.is_full and not self._is_paused and self._handle is not None:
+            self._is_paused = True
+            self._watcher.pause(self._handle)
+
+    @property
+    def _entered(self) -> int:
+        if self._handle is None:
+            raise RuntimeError("enter the watch first: async with client.watch(...) as watch")
+        return self._handle
+
+    async def _news(self) -> None:
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiters.add(waiter)
+        try:
+            await waiter
+        finally:
+            self._waiters.discard(waiter)
+
+    def _wake(self) -> None:
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+
+class _Batches:
+    """Iterates over a watch's batches."""
+
+    __slots__ = ("_watch",)
+
+    def __init__(self, watch: Watch) -> None:
+        self._watch = watch
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Batch:
+        return await self._watch.next_batch()
+
+
+class _Inbox:
+    """The batches that wait for a consumer, and whether they are too many."""
+
+    __slots__ = ("_batches", "_bytes", "_limit")
+
+    def __init__(self, limit: int) -> None:
+        self._batches: deque[tuple[Batch, int]] = deque()
+        self._bytes = 0
+        self._limit = limit
+
+    def __bool__(self) -> bool:
+        return bool(self._batches)
+
+    @property
+    def is_full(self) -> bool:
+        """True while no more should come."""
+        return len(self._batches) >= self._limit or self._bytes >= WATCH_BUFFER_BYTES
+
+    @property
+    def has_room_again(self) -> bool:
+        """True once it is at most half full, so that stopping and going on does not flutter."""
+        return len(self._batches) <= self._limit // 2 and self._bytes <= WATCH_BUFFER_BYTES // 2
+
+    def put(self, batch: Batch) -> None:
+        """Add a batch; of several words of progress in a row only the last is kept."""
+        if batch.is_progress and self._batches and self._batches[-1][0].is_progress:
+            self._batches.pop()
+        size = sum(_size(event) for event in batch.events)
+        self._batches.append((batch, size))
+        self._bytes += size
+
+    def take(self) -> Batch:
+        """Remove and return the oldest batch."""
+        batch, size = self._batches.popleft()
+        self._bytes -= size
+        return batch
+
+
+_OBJECTS = 400  # what an event's Python objects weigh besides its bytes, roughly
+
+
+def _size(event: Event) -> int:
+    before = event.prev_kv
+    return _OBJECTS + len(event.kv.key) + len(event.kv.value) + (len(before.value) if before is not None else 0)
+
+
+def check_filters(filters: Sequence[str]) -> list[WatchCreateRequestFilterType]:
+    """Return etcd's values for *filters*; others are a ValueError."""
+    if isinstance(filters, str) or not all(each in _FILTERS for each in filters):
+        raise ValueError(f"filters must be a sequence of {', '.join(map(repr, _FILTERS))}, not {filters!r}")
+    return [_FILTERS[each] for each in filters]
