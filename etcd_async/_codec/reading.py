@@ -109,14 +109,14 @@ def read_other(buf: bytes, p: int, end: int, known: Known) -> tuple[bytes, int, 
 
     Returns:
         The buffer, position and end to go on with: another buffer where the tag of a known field is not written in
-        the shortest way, for there it begins with the shortest tag instead.
+        the shortest way, for from there on known tags are.
 
     Raises:
         DecodeError: The field is malformed, of a known number but another wire type, or a group.
     """
     tag, after = _read_short(buf, p, end, _MAX_TAG)
     if tag in known:
-        rest = known[tag] + buf[after:end]
+        rest = _with_short_tags(buf, p, end, known)
         return rest, 0, len(rest)
     number = tag >> 3
     if number == 0:
@@ -124,6 +124,17 @@ def read_other(buf: bytes, p: int, end: int, known: Known) -> tuple[bytes, int, 
     if any(other >> 3 == number for other in known):
         raise DecodeError(f"field {number} has wire type {tag & 7}")
     return buf, _skip(buf, after, end, tag & 7), end
+
+
+def _with_short_tags(buf: bytes, p: int, end: int, known: Known) -> bytes:
+    """Return all that is left of a message at once: a copy for each tag would take quadratic time."""
+    parts: list[bytes] = []
+    while p < end:
+        began, (tag, p) = p, _read_short(buf, p, end, _MAX_TAG)
+        stop = _skip(buf, p, end, tag & 7)
+        parts += known.get(tag) or buf[began:p], buf[p:stop]
+        p = stop
+    return b"".join(parts)
 
 
 def _skip(buf: bytes, p: int, end: int, wire_type: int) -> int:

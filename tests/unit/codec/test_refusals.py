@@ -57,6 +57,15 @@ def test_unknown_fields_of_every_wire_type_are_skipped() -> None:
         assert decode(wire.KeyValue, unknown + known + unknown) == wire.KeyValue(key=b"k")
 
 
+def test_tags_longer_than_need_be_are_read_in_linear_time() -> None:
+    # A copy of the rest for each of them would be 75 GB.
+    fields = 300_000
+    data = b"\x92\x80\x00\x00\x90\x00\x05" + b"\xf8\x81\x00\x01" + b"\x90\x00\x07" * fields
+    assert decode(wire.KeyValue, data[4:]) == wire.KeyValue(create_revision=7)
+    with pytest.raises(DecodeError, match="field 2 has wire type 2"):
+        decode(wire.KeyValue, data)
+
+
 def test_packed_and_single_elements_of_a_list_may_alternate() -> None:
     decoded = decode(wire.WatchCreateRequest, b"\x28\x01\x2a\x02\x00\x01\x28\x07\x2a\x00")
     assert [int(number) for number in decoded.filters] == [1, 0, 1, 7]
