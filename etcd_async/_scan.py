@@ -11,7 +11,7 @@ from etcd_async._core import Core
 from etcd_async._keyspace import Keyspace
 from etcd_async._transport import methods
 from etcd_async._transport.callstream import CallStream
-from etcd_async.errors import EtcdError, RevisionError, RpcError, StatusCode
+from etcd_async.errors import EtcdError, RpcError, StatusCode
 from etcd_async.types import KeyValue, RangeResult
 
 __all__ = ["scan"]
@@ -50,13 +50,12 @@ class _Reader:
 
     async def read(self) -> Sequence[KeyValue]:
         """Return the next keys; perhaps none, without being done."""
-        piece = await (self._page() if self._stream is None else self._chunk())
-        if piece:
-            revision = self._left.revision or piece.revision
-            self._left = replace(self._left, key=piece[-1].key + b"\x00", revision=revision)
-        if self._stream is None and not self.is_done and self._core.streams_ranges:
+        if self._stream is not None:
+            return self._taken(await self._chunk())
+        page = self._taken(await self._page())
+        if self._core.streams_ranges and not self.is_done:
             await self._open()
-        return piece.kvs
+        return page
 
     def close(self) -> None:
         """Give up the stream, if there is one."""
@@ -83,19 +82,20 @@ class _Reader:
         try:
             async with asyncio.timeout(self._timeout):
                 message = await self._stream.receive()
-        except RpcError as error:
-            self._fall_back(error)
-        except (EtcdError, TimeoutError):
+        except (EtcdError, TimeoutError) as error:
+            # The next page goes on from here, and raises what is not the stream's fault alone.
+            self._core.streams_ranges &= not _is_unknown(error)
             self.close()
-        else:
-            if message is not None:
-                return _codec.decode_range_stream_chunk(message)
-            self.is_done = True
-        return RangeResult()
+            return RangeResult()
+        self.is_done = message is None
+        return RangeResult() if message is None else _codec.decode_range_stream_chunk(message)
 
-    def _fall_back(self, error: RpcError) -> None:
-        self.close()
-        if error.code is StatusCode.UNIMPLEMENTED:
-            self._core.streams_ranges = False
-        elif isinstance(error, RevisionError):
-            raise error
+    def _taken(self, piece: RangeResult) -> Sequence[KeyValue]:
+        if piece:
+            revision = self._left.revision or piece.revision
+            self._left = replace(self._left, key=piece[-1].key + b"\x00", revision=revision)
+        return piece.kvs
+
+
+def _is_unknown(error: Exception) -> bool:
+    return isinstance(error, RpcError) and error.code is StatusCode.UNIMPLEMENTED
