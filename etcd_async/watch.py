@@ -128,7 +128,7 @@ class Watch:
         self._timeout = timeout
         self._inbox = _Inbox(buffer)
         self._handle: int | None = None
-        self._is_created = False
+        self._was_entered = self._is_created = False
         self._is_paused = False
         self._error: EtcdError | None = None
         self._waiters: set[asyncio.Future[None]] = set()
@@ -196,8 +196,9 @@ class Watch:
         return event
 
     async def __aenter__(self) -> Self:
-        if self._handle is not None or self._error is not None:
+        if self._was_entered:
             raise RuntimeError("a watch can be entered once: make another with client.watch(...)")
+        self._was_entered = True
         try:
             await self._register()
         except BaseException:
