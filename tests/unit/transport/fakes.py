@@ -1,0 +1,171 @@
+"""Stand-ins for channels and streams, which answer as the test says; nothing here imitates etcd."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict, deque
+from dataclasses import dataclass
+
+from etcd_async._protocol.endpoints import Endpoint
+from etcd_async._protocol.headers import Metadata
+from etcd_async.options import TLS, Backoff, TransportOptions
+
+
+class Silence:
+    """An answer that never comes."""
+
+
+SILENCE = Silence()
+Answer = bytes | Exception | Silence | None
+
+
+async def given(answer: Answer) -> bytes | None:
+    """Return, or raise, what the test has put down."""
+    if isinstance(answer, Silence):
+        await asyncio.Event().wait()
+    if isinstance(answer, Exception):
+        raise answer
+    assert not isinstance(answer, Silence)
+    return answer
+
+
+class FakeStream:
+    """A stream that hands out what the test puts into it."""
+
+    def __init__(self, path: str, metadata: Metadata, answers: list[Answer]) -> None:
+        self.path = path
+        self.metadata = metadata
+        self.sent: list[bytes] = []
+        self.is_ended = False
+        self.is_cancelled = False
+        self._answers = deque(answers)
+        self._news = asyncio.Event()
+        self._done = asyncio.Event()
+
+    def put(self, answer: Answer) -> None:
+        """Let `receive` come to this."""
+        self._answers.append(answer)
+        self._news.set()
+
+    def send(self, payload: bytes, *, end: bool = False) -> None:
+        self.sent.append(payload)
+        self.is_ended = end
+        self._done.set()
+
+    def cancel(self) -> None:
+        self.is_cancelled = True
+        self._done.set()
+
+    async def has_sent(self, count: int) -> list[bytes]:
+        """Wait until *count* messages were sent, and return them."""
+        while len(self.sent) < count:
+            await self._change()
+        return self.sent
+
+    async def cancelled(self) -> None:
+        """Wait until the stream was given up."""
+        while not self.is_cancelled:
+            await self._change()
+
+    async def receive(self) -> bytes | None:
+        while not self._answers:
+            self._news.clear()
+            await self._news.wait()
+        return await given(self._answers.popleft())
+
+    async def _change(self) -> None:
+        self._done.clear()
+        await self._done.wait()
+
+
+@dataclass
+class Asked:
+    """One attempt that reached a channel."""
+
+    endpoint: str
+    path: str
+    payload: bytes
+    metadata: Metadata
+    deadline: float | None
+
+
+class Network:
+    """
+    All endpoints of a test.
+
+    Attributes:
+        answers: By endpoint, what each attempt gets, in order; the last one is kept.
+        logins: What each login gets, in the same way, wherever it is made.
+        openings: By endpoint, why streams can't be opened there.
+        asked: Every attempt but logins, in order.
+        streams: Every stream, in order.
+        channels: Every channel, in order.
+    """
+
+    def __init__(self) -> None:
+        self.answers: defaultdict[str, list[Answer]] = defaultdict(lambda: [b"answer"])
+        self.logins: list[Answer] = []
+        self.openings: dict[str, Answer] = {}
+        self.messages: list[Answer] = []
+        self.asked: list[Asked] = []
+        self.login_payloads: list[bytes] = []
+        self.streams: list[FakeStream] = []
+        self.channels: list[FakeChannel] = []
+        self._opened = asyncio.Event()
+
+    def channel(
+        self, endpoint: Endpoint, *, tls: TLS | None, options: TransportOptions, backoff: Backoff
+    ) -> FakeChannel:
+        """Stand in for the class `Channel`."""
+        channel = FakeChannel(self, endpoint, options)
+        self.channels.append(channel)
+        return channel
+
+    def places(self) -> list[str]:
+        """Return the endpoints of all attempts."""
+        return [each.endpoint for each in self.asked]
+
+    async def stream(self, number: int) -> FakeStream:
+        """Wait for a stream to be opened, counted from 0, and return it."""
+        while len(self.streams) <= number:
+            self._opened.clear()
+            await self._opened.wait()
+        return self.streams[number]
+
+    def opened(self, stream: FakeStream) -> None:
+        """Take note of a stream."""
+        self.streams.append(stream)
+        self._opened.set()
+
+
+class FakeChannel:
+    """One endpoint of a `Network`."""
+
+    def __init__(self, network: Network, endpoint: Endpoint, options: TransportOptions) -> None:
+        self.endpoint = endpoint
+        self.options = options
+        self.is_closed = False
+        self._network = network
+
+    async def unary(self, path: str, payload: bytes, *, metadata: Metadata = (), deadline: float | None) -> bytes:
+        network = self._network
+        if path.endswith("/Authenticate"):
+            network.login_payloads.append(payload)
+            answers = network.logins
+        else:
+            network.asked.append(Asked(self.endpoint.text, path, payload, metadata, deadline))
+            answers = network.answers[self.endpoint.text]
+        answer = await given(answers.pop(0) if len(answers) > 1 else answers[0])
+        assert answer is not None
+        return answer
+
+    async def open(self, path: str, *, metadata: Metadata = (), deadline: float | None = None) -> FakeStream:
+        network = self._network
+        network.asked.append(Asked(self.endpoint.text, path, b"", metadata, deadline))
+        await given(network.openings.get(self.endpoint.text))
+        stream = FakeStream(path, metadata, network.messages)
+        network.opened(stream)
+        return stream
+
+    async def aclose(self) -> None:
+        self.is_closed = True

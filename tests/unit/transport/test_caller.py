@@ -1,0 +1,509 @@
+"""Calls on several endpoints: where they go, what is repeated, and what their errors say."""
+
+import asyncio
+from collections.abc import Callable
+from random import Random
+
+import pytest
+
+from etcd_async import _codec
+from etcd_async._pb.etcdserverpb import AuthenticateRequest, AuthenticateResponse
+from etcd_async._protocol.endpoints import parse
+from etcd_async._transport import caller as module
+from etcd_async._transport.caller import COMMON_METADATA, HAS_LEADER, Caller
+from etcd_async._transport.failure import AttemptFailed
+from etcd_async._transport.methods import LEASE_GRANT, LEASE_KEEP_ALIVE, PUT, RANGE, RANGE_STREAM, TXN, WATCH, Method
+from etcd_async.errors import (
+    Attempt,
+    AuthError,
+    AuthFailed,
+    ClientClosed,
+    DeadlineExceeded,
+    InvalidAuthToken,
+    LeaseNotFound,
+    NoLeader,
+    PermissionDenied,
+    ProtocolError,
+    RpcError,
+    ServerTimeout,
+    StatusCode,
+    Unavailable,
+    error_for,
+)
+from etcd_async.options import Backoff, Credentials, TransportOptions
+from tests.unit.transport.fakes import SILENCE, Network
+
+pytestmark = pytest.mark.loops("asyncio", "uvloop")
+
+A, B, C = "http://a:1", "http://b:1", "http://c:1"
+QUICK = Backoff(initial=0.0001, maximum=0.0002)
+ROOT = Credentials("root", "very secret")
+
+
+class Clock:
+    """Time that stands still unless told."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def network(monkeypatch: pytest.MonkeyPatch) -> Network:
+    made = Network()
+    monkeypatch.setattr(module, "Channel", made.channel)
+    return made
+
+
+def caller_of(
+    *endpoints: str,
+    clock: Callable[[], float] | None = None,
+    backoff: Backoff = QUICK,
+    credentials: Credentials | None = None,
+    options: TransportOptions | None = None,
+) -> Caller:
+    return Caller(
+        [parse(each) for each in endpoints or (A,)],
+        clock=clock or Clock(),
+        backoff=backoff,
+        credentials=credentials,
+        options=options,
+        random=Random(0),
+    )
+
+
+def refused(endpoint: str) -> AttemptFailed:
+    return AttemptFailed(endpoint, "connection refused", sent=False)
+
+
+def lost(endpoint: str) -> AttemptFailed:
+    return AttemptFailed(endpoint, "connection lost", sent=True)
+
+
+def no_leader() -> RpcError:
+    return error_for(StatusCode.UNAVAILABLE, "etcdserver: no leader")
+
+
+def timed_out() -> RpcError:
+    return error_for(StatusCode.UNAVAILABLE, "etcdserver: request timed out")
+
+
+def stale() -> RpcError:
+    return error_for(StatusCode.UNAUTHENTICATED, "etcdserver: invalid auth token")
+
+
+def first_of(network: Network) -> str:
+    return network.places()[0]
+
+
+async def test_an_answer_comes_back_as_it_is(network: Network) -> None:
+    caller = caller_of(A)
+    assert await caller.unary(RANGE, b"request", timeout=5.0) == b"answer"
+    [asked] = network.asked
+    assert (asked.endpoint, asked.path, asked.payload) == (A, "/etcdserverpb.KV/Range", b"request")
+    assert (asked.metadata, asked.deadline) == (COMMON_METADATA, 1005.0)
+
+
+async def test_no_timeout_means_no_deadline(network: Network) -> None:
+    await caller_of(A, B).unary(RANGE, b"", timeout=None)
+    assert network.asked[0].deadline is None
+
+
+async def test_calls_take_turns_on_one_channel_per_endpoint(network: Network) -> None:
+    caller = caller_of(A, B)
+    assert not network.channels
+    for _ in range(6):
+        await caller.unary(RANGE, b"", timeout=5.0)
+    assert sorted(network.places()) == [A, A, A, B, B, B]
+    assert len(network.channels) == 2
+
+
+async def test_a_read_that_was_lost_is_repeated_elsewhere(network: Network) -> None:
+    network.answers[A] = [lost(A)]
+    caller = caller_of(A, B)
+    assert [await caller.unary(RANGE, b"", timeout=5.0) for _ in range(4)] == [b"answer"] * 4
+    assert network.places().count(A) == 1  # then it was passed over
+
+
+async def test_a_write_that_was_lost_is_not_repeated(network: Network) -> None:
+    network.answers[A] = network.answers[B] = [lost("it")]
+    with pytest.raises(Unavailable) as caught:
+        await caller_of(A, B).unary(PUT, b"", timeout=5.0)
+    assert len(network.asked) == 1
+    assert caught.value.maybe_applied
+    assert caught.value.attempts == (Attempt(first_of(network), "connection lost"),)
+
+
+async def test_a_write_that_never_left_is_made_elsewhere(network: Network) -> None:
+    network.answers[A] = [refused(A)]
+    caller = caller_of(A, B)
+    assert [await caller.unary(PUT, b"", timeout=5.0) for _ in range(4)] == [b"answer"] * 4
+
+
+async def test_a_write_to_a_member_without_leader_is_made_elsewhere(network: Network) -> None:
+    network.answers[A] = [no_leader()]
+    caller = caller_of(A, B)
+    assert [await caller.unary(PUT, b"", timeout=5.0) for _ in range(4)] == [b"answer"] * 4
+
+
+@pytest.mark.parametrize("method", [RANGE, PUT])
+async def test_with_no_server_at_all_the_error_names_each_with_its_reason_once(
+    network: Network, method: Method
+) -> None:
+    for endpoint in (A, B, C):
+        network.answers[endpoint] = [refused(endpoint)]
+    with pytest.raises(Unavailable) as caught:
+        await caller_of(A, B, C).unary(method, b"", timeout=5.0)
+    assert {(each.endpoint, each.reason) for each in caught.value.attempts} == {
+        (endpoint, "connection refused") for endpoint in (A, B, C)
+    }
+    assert len(caught.value.attempts) == 3
+    assert not caught.value.maybe_applied
+    assert caught.value.__suppress_context__
+
+
+async def test_the_cause_of_a_failed_attempt_is_kept(network: Network) -> None:
+    failure = refused(A)
+    failure.__cause__ = ConnectionRefusedError()
+    network.answers[A] = [failure]
+    with pytest.raises(Unavailable) as caught:
+        await caller_of(A).unary(RANGE, b"", timeout=5.0)
+    assert isinstance(caught.value.__cause__, ConnectionRefusedError)
+
+
+async def test_a_server_that_does_not_know_whether_it_wrote_is_not_asked_again(network: Network) -> None:
+    network.answers[A] = [timed_out(), b"answer"]
+    with pytest.raises(ServerTimeout) as caught:
+        await caller_of(A).unary(PUT, b"", timeout=5.0)
+    assert caught.value.maybe_applied
+
+
+async def test_a_server_that_could_not_read_is_asked_again(network: Network) -> None:
+    network.answers[A] = [timed_out(), b"answer"]
+    assert await caller_of(A).unary(RANGE, b"", timeout=5.0) == b"answer"
+
+
+async def test_a_clear_no_is_raised_at_once_and_nothing_was_applied(network: Network) -> None:
+    network.answers[A] = [error_for(StatusCode.PERMISSION_DENIED, "etcdserver: permission denied")]
+    with pytest.raises(PermissionDenied) as caught:
+        await caller_of(A).unary(PUT, b"", timeout=5.0)
+    assert not caught.value.maybe_applied
+    assert len(network.asked) == 1
+
+
+async def test_a_transaction_that_only_reads_is_repeated(network: Network) -> None:
+    network.answers[A] = [lost(A), b"answer"]
+    assert await caller_of(A).unary(TXN, b"", timeout=5.0, repeatable=True) == b"answer"
+
+
+async def test_a_transaction_that_only_reads_was_not_applied_even_if_lost(network: Network) -> None:
+    network.answers[A] = [lost(A), error_for(StatusCode.INTERNAL, "panic")]
+    with pytest.raises(RpcError) as caught:
+        await caller_of(A).unary(TXN, b"", timeout=5.0, repeatable=True)
+    assert not caught.value.maybe_applied
+
+
+async def test_a_write_that_may_be_repeated_may_have_been_applied_by_its_lost_attempt(network: Network) -> None:
+    network.answers[A] = [lost(A), error_for(StatusCode.NOT_FOUND, "etcdserver: requested lease not found")]
+    with pytest.raises(LeaseNotFound) as caught:
+        await caller_of(A).unary(LEASE_GRANT, b"", timeout=5.0)
+    assert caught.value.maybe_applied
+
+
+async def test_a_repeatable_method_is_not_repeated_if_the_call_says_no(network: Network) -> None:
+    network.answers[A] = [lost(A), b"answer"]
+    with pytest.raises(Unavailable) as caught:
+        await caller_of(A).unary(LEASE_GRANT, b"", timeout=5.0, repeatable=False)
+    assert caught.value.maybe_applied
+
+
+@pytest.mark.parametrize(("method", "maybe_applied"), [(RANGE, False), (PUT, True)])
+async def test_an_answer_that_can_not_be_read_is_final(network: Network, method: Method, maybe_applied: bool) -> None:
+    error = ProtocolError("not etcd")
+    error.maybe_applied = True  # as the transport says of everything that was sent
+    network.answers[A] = [error]
+    with pytest.raises(ProtocolError) as caught:
+        await caller_of(A).unary(method, b"", timeout=5.0)
+    assert caught.value.maybe_applied is maybe_applied
+
+
+@pytest.mark.parametrize(("method", "maybe_applied"), [(RANGE, False), (PUT, True)])
+async def test_the_deadline_tells_what_failed_until_then(network: Network, method: Method, maybe_applied: bool) -> None:
+    clock = Clock()
+    caller = caller_of(A, clock=clock)
+    network.answers[A] = [DeadlineExceeded(attempts=[Attempt(A, "connection refused")], maybe_applied=True)]
+
+    with pytest.raises(DeadlineExceeded) as caught:
+        await caller.unary(method, b"", timeout=0.0)
+    assert caught.value.maybe_applied is maybe_applied
+    assert caught.value.attempts == (Attempt(A, "connection refused"), Attempt(A, "the deadline passed"))
+
+
+async def test_no_attempt_is_waited_for_that_the_deadline_does_not_allow(network: Network) -> None:
+    network.answers[A] = [refused(A)]
+    caller = caller_of(A, backoff=Backoff(initial=60.0, maximum=60.0))
+    with pytest.raises(Unavailable):
+        await caller.unary(RANGE, b"", timeout=5.0)
+    assert len(network.asked) == 1
+
+
+async def test_an_endpoint_that_swallows_everything_costs_a_read_half_of_its_time(network: Network) -> None:
+    clock = Clock()
+    caller = caller_of(A, B, clock=clock)
+
+    async def call() -> None:
+        await caller.unary(RANGE, b"", timeout=8.0)
+
+    network.answers[A] = network.answers[B] = [DeadlineExceeded(maybe_applied=True), b"answer"]
+    await call()
+    swallowing, answering = network.asked
+    assert swallowing.deadline == 1004.0
+    assert answering.endpoint != swallowing.endpoint
+    assert answering.deadline == 1008.0
+    assert [state.is_healthy for state in caller.endpoints()].count(False) == 1
+
+
+async def test_a_write_has_all_of_its_time_on_each_endpoint(network: Network) -> None:
+    await caller_of(A, B).unary(PUT, b"", timeout=8.0)
+    assert network.asked[0].deadline == 1008.0
+
+
+@pytest.mark.parametrize(
+    ("endpoints", "configured", "expected"),
+    [([A], 5.0, 5.0), ([A, B], 5.0, 2.5), ([A, B, C], 2.0, 1.0), ([A, B], 0.5, 0.5)],
+)
+async def test_several_endpoints_share_the_time_to_connect(
+    network: Network, endpoints: list[str], configured: float, expected: float
+) -> None:
+    caller = caller_of(*endpoints, options=TransportOptions(connect_timeout=configured))
+    await caller.unary(RANGE, b"", timeout=5.0)
+    assert network.channels[0].options.connect_timeout == expected
+
+
+async def test_the_states_of_endpoints_tell_what_happened(network: Network) -> None:
+    clock = Clock()
+    caller = caller_of(A, B, clock=clock)
+    network.answers[A] = [refused(A), b"answer"]
+    while A not in network.places():
+        await caller.unary(RANGE, b"", timeout=5.0)
+    down, up = caller.endpoints()
+    assert (down.endpoint, down.is_healthy, down.since, down.last_error) == (A, False, 1000.0, "connection refused")
+    assert up.is_healthy
+    clock.now += 10
+    await caller.unary(RANGE, b"", timeout=5.0)
+    await caller.unary(RANGE, b"", timeout=5.0)
+    assert caller.endpoints()[0].is_healthy
+
+
+async def test_a_cancelled_call_is_cancelled_at_once(network: Network) -> None:
+    network.answers[A] = [SILENCE]
+    call = asyncio.create_task(caller_of(A).unary(RANGE, b"", timeout=5.0))
+    await asyncio.sleep(0)
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+
+
+# Tokens.
+
+
+def token(text: str) -> bytes:
+    return _codec.encode(AuthenticateResponse(token=text))
+
+
+def with_token(text: str) -> tuple[tuple[str, str], ...]:
+    return (*COMMON_METADATA, ("token", text))
+
+
+async def test_a_user_logs_in_once_for_all_calls(network: Network) -> None:
+    network.logins = [token("t1")]
+    caller = caller_of(A, credentials=ROOT)
+    await asyncio.gather(*(caller.unary(RANGE, b"", timeout=5.0) for _ in range(64)))
+    assert {asked.metadata for asked in network.asked} == {with_token("t1")}
+    [login] = network.login_payloads
+    assert _codec.decode(AuthenticateRequest, login) == AuthenticateRequest(name="root", password="very secret")
+
+
+@pytest.mark.parametrize("method", [RANGE, PUT])
+async def test_a_refused_token_is_replaced_and_the_call_made_again(network: Network, method: Method) -> None:
+    network.logins = [token("t1"), token("t2")]
+    network.answers[A] = [stale(), b"answer"]
+    caller = caller_of(A, credentials=ROOT)
+    assert await caller.unary(method, b"", timeout=5.0) == b"answer"
+    assert [asked.metadata for asked in network.asked] == [with_token("t1"), with_token("t2")]
+
+
+async def test_a_token_that_is_refused_again_is_final(network: Network) -> None:
+    network.logins = [token("t1")]
+    network.answers[A] = [stale()]
+    with pytest.raises(InvalidAuthToken) as caught:
+        await caller_of(A, credentials=ROOT).unary(PUT, b"", timeout=5.0)
+    assert not caught.value.maybe_applied
+    assert len(network.login_payloads) == 2
+
+
+async def test_without_a_user_a_demand_for_one_is_final(network: Network) -> None:
+    network.answers[A] = [error_for(StatusCode.INVALID_ARGUMENT, "etcdserver: user name is empty")]
+    caller = caller_of(A)
+    with pytest.raises(AuthError):
+        await caller.unary(RANGE, b"", timeout=5.0)
+    assert not caller.has_user
+    assert len(network.asked) == 1
+
+
+async def test_a_wrong_password_is_told_without_telling_the_password(network: Network) -> None:
+    network.logins = [
+        error_for(StatusCode.INVALID_ARGUMENT, "etcdserver: authentication failed, invalid user ID or password")
+    ]
+    caller = caller_of(A, credentials=ROOT)
+    with pytest.raises(AuthFailed) as caught:
+        await caller.log_in(timeout=5.0)
+    assert "secret" not in f"{caught.value!s}{caught.value!r}{caller!r}"
+
+
+async def test_logging_in_without_a_user_does_nothing(network: Network) -> None:
+    await caller_of(A).log_in(timeout=5.0)
+    assert not network.login_payloads
+
+
+async def test_a_repr_names_the_endpoints() -> None:
+    assert repr(caller_of(A, B, credentials=ROOT)) == "http://a:1, http://b:1"
+
+
+# Closing.
+
+
+async def test_closing_closes_every_channel_and_refuses_new_calls(network: Network) -> None:
+    caller = caller_of(A, B)
+    await caller.unary(RANGE, b"", timeout=5.0)
+    await caller.aclose()
+    await caller.aclose()
+    assert [channel.is_closed for channel in network.channels] == [True]
+    with pytest.raises(ClientClosed):
+        await caller.unary(RANGE, b"", timeout=5.0)
+
+
+async def test_closing_ends_the_pause_between_attempts(network: Network) -> None:
+    network.answers[A] = [refused(A), ClientClosed()]
+    caller = caller_of(A, backoff=Backoff(initial=50.0, maximum=50.0))
+    call = asyncio.create_task(caller.unary(RANGE, b"", timeout=None))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert not call.done()
+    await caller.aclose()
+    with pytest.raises(ClientClosed):
+        await call
+
+
+async def test_closing_ends_a_login(network: Network) -> None:
+    network.logins = [SILENCE]
+    caller = caller_of(A, credentials=ROOT)
+    call = asyncio.create_task(caller.unary(RANGE, b"", timeout=None))
+    for _ in range(3):
+        await asyncio.sleep(0)
+    await caller.aclose()
+    with pytest.raises(ClientClosed):
+        await call
+
+
+async def test_a_caller_is_made_and_closed_without_any_call(network: Network) -> None:
+    await caller_of(A, credentials=ROOT).aclose()
+    assert not network.channels
+
+
+# Streams.
+
+
+async def test_one_request_on_a_duplex_stream_gets_its_one_answer(network: Network) -> None:
+    network.messages = [b"answer"]
+    assert await caller_of(A).ask(LEASE_KEEP_ALIVE, b"request", timeout=5.0) == b"answer"
+    [stream] = network.streams
+    assert stream.sent == [b"request"]
+    assert stream.is_ended
+    assert stream.is_cancelled
+    assert network.asked[0].deadline == 1005.0
+
+
+async def test_a_request_on_a_duplex_stream_is_repeated_like_a_read(network: Network) -> None:
+    network.openings[A] = refused(A)
+    network.messages = [b"answer"]
+    caller = caller_of(A, B)
+    for _ in range(2):
+        assert await caller.ask(LEASE_KEEP_ALIVE, b"request", timeout=5.0) == b"answer"
+    assert A in network.places()
+
+
+async def test_a_stream_that_ends_without_an_answer_is_a_failed_attempt(network: Network) -> None:
+    network.messages = [None]
+    with pytest.raises(Unavailable, match="without an answer"):
+        await caller_of(A, backoff=Backoff(initial=60.0, maximum=60.0)).ask(LEASE_KEEP_ALIVE, b"", timeout=5.0)
+
+
+async def test_a_duplex_stream_asks_for_a_leader_and_carries_the_token(network: Network) -> None:
+    network.logins = [token("t1")]
+    stream = await caller_of(A, credentials=ROOT).open(WATCH, timeout=5.0)
+    assert network.asked[0].metadata == (*with_token("t1"), *HAS_LEADER)
+    assert network.asked[0].deadline is None
+    assert stream.endpoint.text == A
+    stream.send(b"one")
+    stream.send(b"two")
+    assert network.streams[0].sent == [b"one", b"two"]
+    assert not network.streams[0].is_ended
+    stream.cancel()
+    assert network.streams[0].is_cancelled
+
+
+async def test_a_server_stream_sends_its_one_request(network: Network) -> None:
+    network.messages = [b"1", b"2", None]
+    stream = await caller_of(A).open(RANGE_STREAM, b"request", timeout=5.0)
+    assert [await stream.receive() for _ in range(3)] == [b"1", b"2", None]
+    assert network.streams[0].sent == [b"request"]
+    assert network.streams[0].is_ended
+    assert network.asked[0].metadata == COMMON_METADATA
+
+
+async def test_a_stream_is_opened_on_another_endpoint_if_one_is_down(network: Network) -> None:
+    network.openings[A] = refused(A)
+    caller = caller_of(A, B)
+    assert {(await caller.open(WATCH, timeout=5.0)).endpoint.text for _ in range(3)} == {B}
+
+
+async def test_a_stream_that_can_not_be_opened_in_time_is_given_up(network: Network) -> None:
+    network.openings[A] = SILENCE
+    with pytest.raises(DeadlineExceeded, match="connecting"):
+        await caller_of(A).open(WATCH, timeout=0.0)
+
+
+async def test_a_lost_stream_is_an_error_for_users_and_sets_its_endpoint_aside(network: Network) -> None:
+    network.messages = [lost(A)]
+    caller = caller_of(A)
+    stream = await caller.open(WATCH, timeout=5.0)
+    with pytest.raises(Unavailable, match="connection lost"):
+        await stream.receive()
+    assert not caller.endpoints()[0].is_healthy
+
+
+async def test_a_stream_ended_by_a_member_without_leader_sets_it_aside(network: Network) -> None:
+    network.messages = [no_leader()]
+    caller = caller_of(A)
+    stream = await caller.open(WATCH, timeout=5.0)
+    with pytest.raises(NoLeader):
+        await stream.receive()
+    assert not caller.endpoints()[0].is_healthy
+
+
+@pytest.mark.parametrize("is_told", [True, False])
+async def test_a_token_refused_on_a_stream_is_replaced(network: Network, is_told: bool) -> None:
+    network.logins = [token("t1"), token("t2")]
+    network.messages = [stale()]
+    caller = caller_of(A, credentials=ROOT)
+    stream = await caller.open(WATCH, timeout=5.0)
+    if is_told:  # by an answer on the stream
+        stream.refused(stale())
+    else:
+        with pytest.raises(InvalidAuthToken):
+            await stream.receive()
+    await caller.open(WATCH, timeout=5.0)
+    assert network.asked[1].metadata == (*with_token("t2"), *HAS_LEADER)
