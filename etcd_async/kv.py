@@ -254,7 +254,8 @@ class KV:
             result = rpc.decode(await core.caller.unary(rpc.method, payload, timeout=seconds))
         else:
             answer = await core.caller.unary(rpc.method, payload, timeout=seconds, repeatable=op.is_read_only)
-            result = _typed(op, _codec.decode_txn_result(answer))
+            raw = _codec.decode_txn_result(answer)
+            result = _typed(op, raw, raw.revision)
         return space.incoming(result) if space.prefix else result
 
     async def compact(self, revision: int, *, physical: bool = False, timeout: Timeout = CLIENT_DEFAULT) -> None:
@@ -272,17 +273,25 @@ class KV:
         await self._core.caller.unary(methods.COMPACT, _codec.encode(request), timeout=seconds)
 
 
-def _typed(op: ops.Txn, raw: TxnResult) -> TxnResult:
-    """Give each result of a transaction the type that its operation promises: the wire only knows ranges, not gets."""
+def _typed(op: ops.Txn, raw: TxnResult, revision: int) -> TxnResult:
+    """
+    Give each result of a transaction the type that its operation promises: the wire only knows ranges, not gets.
+
+    A nested transaction gets the outer one's *revision*: etcd leaves its header empty (server ``apply.go``).
+    """
     branch = op.success if raw.succeeded else op.failure
     if len(branch) == len(raw.results) and not any(isinstance(each, ops.Get | ops.Txn) for each in branch):
-        return raw
-    return TxnResult(raw.succeeded, raw.revision, tuple(map(_typed_result, branch, raw.results)))
+        results = raw.results
+    else:
+        results = tuple(
+            _typed_result(each, result, revision) for each, result in zip(branch, raw.results, strict=False)
+        )
+    return TxnResult(raw.succeeded, revision, results)
 
 
-def _typed_result(op: ops.Op, raw: OpResult) -> OpResult:
+def _typed_result(op: ops.Op, raw: OpResult, revision: int) -> OpResult:
     if isinstance(op, ops.Get) and isinstance(raw, RangeResult):
         return raw.kvs[0] if raw.kvs else None
     if isinstance(op, ops.Txn) and isinstance(raw, TxnResult):
-        return _typed(op, raw)
+        return _typed(op, raw, revision)
     return raw
