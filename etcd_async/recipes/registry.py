@@ -195,10 +195,15 @@ def _prefix_of(name: str) -> bytes:
 def _key_of(service: Service) -> bytes:
     if not isinstance(service, Service):
         raise TypeError(f"service must be a Service, not {type(service).__name__}")
+    for name, text in (("id", service.id), ("address", service.address)):
+        if not isinstance(text, str):
+            raise TypeError(f"{name} must be str, not {type(text).__name__}")
     if not service.id or "/" in service.id:
         raise ValueError(f"id must not be empty or contain a slash: {service.id!r}")
     if not service.address:
         raise ValueError("address must not be empty")
+    if not isinstance(service.metadata, Mapping):
+        raise TypeError(f"metadata must map str to str, not be {type(service.metadata).__name__}")
     if not all(isinstance(part, str) for pair in service.metadata.items() for part in pair):
         raise TypeError("metadata must map str to str")
     return _prefix_of(service.name) + service.id.encode()
@@ -213,8 +218,9 @@ def _from_json(kv: KeyValue) -> Service | None:
     try:
         fields = kv.json()
         service = Service(fields["name"], fields["id"], fields["address"], fields["metadata"])
-        _key_of(service)
-    except (ValueError, TypeError, LookupError, AttributeError) as error:
+        if _key_of(service) != kv.key:
+            raise ValueError("its name and id are not those of the key")
+    except (ValueError, TypeError, LookupError, RecursionError) as error:
         _log.warning("the value of %r does not describe a service: %s", kv.key, error)
         return None
     return service
