@@ -208,12 +208,11 @@ class Lease:
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> bool:
+    ) -> None:
         swallowed = self._guard.close(exc_type, exc, traceback)
         self._core.keeper.forget(self._id)
         await self._revoke()
         self._guard.raise_loss(exc, swallowed)
-        return swallowed
 
     async def _grant(self) -> LeaseGrant:
         """Grant the lease; if that is cancelled, wait (not for long) for the answer, so that no lease stays behind."""

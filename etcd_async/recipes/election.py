@@ -145,8 +145,7 @@ class Leadership:
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> bool:
+    ) -> None:
         swallowed = self._guard.close(exc_type, exc, traceback)
         await self.resign()
         self._guard.raise_loss(exc, swallowed)
-        return swallowed

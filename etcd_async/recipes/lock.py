@@ -134,13 +134,12 @@ class Lock:
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> bool:
+    ) -> None:
         guard, self._guard = self._guard, None
         assert guard is not None
         swallowed = guard.close(exc_type, exc, traceback)
         await self.release()
         guard.raise_loss(exc, swallowed)
-        return swallowed
 
     @property
     def _held(self) -> Contender:
