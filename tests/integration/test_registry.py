@@ -1,0 +1,205 @@
+"""Service registration under a lease, and discovery without a gap."""
+
+import asyncio
+
+import pytest
+
+from etcd_async import Client, Service, ServiceChange
+from etcd_async.testing import EtcdServer
+from tests.integration.support import running, take, until, until_expired, within
+
+BILLING = Service(name="billing", id="billing-1", address="10.0.0.5:8080", metadata={"zone": "a"})
+SECOND = Service(name="billing", id="billing-2", address="10.0.0.6:8080")
+
+
+async def test_a_service_is_found_while_it_is_registered(client: Client) -> None:
+    assert await client.discover("billing") == []
+    async with client.register(BILLING, ttl=15) as registration:
+        assert await client.discover("billing") == [BILLING]
+        assert registration.service == BILLING
+        assert registration.is_registered
+    assert await client.discover("billing") == []
+    assert await client.count(prefix="") == 0
+    assert await client.leases.list() == []
+
+
+async def test_the_lease_of_a_registration_may_be_asked_about(client: Client) -> None:
+    async with client.register(BILLING, ttl=7) as registration:
+        left = await client.leases.time_to_live(registration.lease_id, keys=True)
+    assert left.granted_ttl == 7
+    assert left.keys == (b"services/billing/billing-1",)
+    assert registration.lease_id == 0
+
+
+async def test_services_are_found_by_name_in_the_order_of_their_ids(client: Client) -> None:
+    other = Service(name="billing2", id="a", address="10.0.0.7:80")
+    async with client.register(SECOND), client.register(BILLING), client.register(other):
+        assert await client.discover("billing") == [BILLING, SECOND]
+        assert await client.discover("billing2") == [other]
+        assert await client.discover("bill") == []
+
+
+async def test_an_update_is_seen_by_all(client: Client, etcd_server: EtcdServer) -> None:
+    async with Client(etcd_server.endpoint) as other, client.register(BILLING) as registration:
+        await registration.update(metadata={"zone": "b"})
+        assert await other.discover("billing") == [Service("billing", "billing-1", "10.0.0.5:8080", {"zone": "b"})]
+        await registration.update(address="10.0.0.9:1")
+        expected = Service("billing", "billing-1", "10.0.0.9:1", {"zone": "b"})
+        assert await other.discover("billing") == [expected]
+        assert registration.service == expected
+    assert await client.discover("billing") == []
+
+
+async def test_registering_again_takes_the_place_over(client: Client) -> None:
+    async with client.register(BILLING):
+        newer = Service("billing", "billing-1", "10.0.0.99:1")
+        async with client.register(newer):
+            assert await client.discover("billing") == [newer]
+
+
+async def test_a_watch_begins_with_those_who_are_there_and_goes_on(client: Client) -> None:
+    moved = Service("billing", "billing-1", "10.0.0.5:8080", {"zone": "b"})
+    async with client.register(BILLING) as registration, client.watch_service("billing") as changes:
+        assert await take(changes, 1) == [ServiceChange("added", BILLING)]
+        async with client.register(SECOND):
+            assert await take(changes, 1) == [ServiceChange("added", SECOND)]
+            await registration.update(metadata={"zone": "b"})
+            assert await take(changes, 1) == [ServiceChange("modified", moved)]
+        assert await take(changes, 1) == [ServiceChange("removed", SECOND)]
+        async with client.register(Service("other", "1", "10.0.0.1:1")):
+            await registration.update(metadata={"zone": "a"})
+            assert await take(changes, 1) == [ServiceChange("modified", BILLING)]
+
+
+async def test_an_update_that_changes_nothing_is_no_change(client: Client) -> None:
+    async with client.register(BILLING) as registration, client.watch_service("billing") as changes:
+        assert await take(changes, 1) == [ServiceChange("added", BILLING)]
+        await registration.update(metadata={"zone": "a"})
+        async with client.register(SECOND):
+            assert await take(changes, 1) == [ServiceChange("added", SECOND)]
+
+
+async def test_snapshot_and_changes_join_without_gap_or_repeat(client: Client) -> None:
+    async def come(number: int) -> None:
+        await registrations[number].__aenter__()
+
+    services = [Service("many", f"{number:02d}", f"10.0.0.{number}:80") for number in range(40)]
+    registrations = [client.register(service) for service in services]
+    coming = asyncio.gather(*(come(number) for number in range(40)))
+    async with client.watch_service("many") as changes:
+        seen = await take(changes, 40)
+    await within(coming)
+    assert {change.type for change in seen} == {"added"}
+    assert sorted(change.service.id for change in seen) == [service.id for service in services]
+    for registration in registrations:
+        await registration.__aexit__(None, None, None)
+
+
+async def test_a_watch_of_services_survives_compaction(client: Client) -> None:
+    async with client.watch_service("billing") as changes, client.register(BILLING) as registration:
+        assert await take(changes, 1) == [ServiceChange("added", BILLING)]
+        for zone in ("b", "c", "d"):
+            await registration.update(metadata={"zone": zone})
+            await client.compact((await client.put("/elsewhere", "v")).revision)
+        zones = [change.service.metadata["zone"] for change in await take(changes, 3)]
+    assert zones == ["b", "c", "d"]
+
+
+async def test_a_service_whose_lease_is_revoked_registers_itself_anew(client: Client) -> None:
+    async with client.watch_service("billing") as changes, client.register(BILLING, ttl=3) as registration:
+        assert await take(changes, 1) == [ServiceChange("added", BILLING)]
+        lost = registration.lease_id
+        await client.leases.revoke(lost)
+        assert await take(changes, 2) == [ServiceChange("removed", BILLING), ServiceChange("added", BILLING)]
+        await within(registration.registered())
+        assert registration.lease_id not in (0, lost)
+        assert await client.discover("billing") == [BILLING]
+    assert await client.discover("billing") == []
+    assert await client.leases.list() == []
+
+
+async def test_what_was_updated_is_what_is_registered_anew(client: Client) -> None:
+    async with client.register(BILLING, ttl=3) as registration:
+        await registration.update(metadata={"zone": "b"})
+        async with client.watch_service("billing") as changes:
+            await take(changes, 1)
+            await client.leases.revoke(registration.lease_id)
+            removed, added = await take(changes, 2)
+    assert (removed.type, added.type) == ("removed", "added")
+    assert added.service.metadata == {"zone": "b"}
+
+
+async def test_a_service_stays_far_beyond_its_term(client: Client) -> None:
+    async with client.register(BILLING, ttl=2):
+        await until_expired(client, 5)
+        assert await client.discover("billing") == [BILLING]
+
+
+async def test_a_dead_service_disappears_with_its_lease(client: Client, etcd_server: EtcdServer) -> None:
+    dying = Client(etcd_server.endpoint)
+    await dying.register(BILLING, ttl=2).__aenter__()
+    async with client.watch_service("billing") as changes:
+        assert await take(changes, 1) == [ServiceChange("added", BILLING)]
+        await dying.aclose()
+        assert await take(changes, 1) == [ServiceChange("removed", BILLING)]
+    assert await client.discover("billing") == []
+
+
+@pytest.mark.parametrize(
+    "junk",
+    [
+        b"",
+        b"junk",
+        b"\xff\xfe",
+        b"[]",
+        b"{}",
+        b'{"name":"billing"}',
+        b"null",
+        b"3",
+        b'{"name":"billing","id":"junk","address":"a","metadata":[1]}',
+        b'{"name":"billing","id":7,"address":"a","metadata":{}}',
+        b'{"name":"billing","id":"junk","address":7,"metadata":{}}',
+        b'{"name":"billing","id":"junk","address":"a","metadata":{"zone":7}}',
+        b'{"name":"billing","id":"other","address":"a","metadata":{}}',
+        b'{"name":"other","id":"junk","address":"a","metadata":{}}',
+        b'{"name":"billing","id":"junk","address":"","metadata":{}}',
+        b"[" * 100_000,
+    ],
+    ids=lambda junk: junk[:60].decode(errors="replace"),
+)
+async def test_a_foreign_value_is_left_out_and_breaks_nothing(client: Client, junk: bytes) -> None:
+    await client.put("services/billing/junk", junk)
+    async with client.watch_service("billing") as changes, client.register(BILLING):
+        assert await client.discover("billing") == [BILLING]
+        assert await take(changes, 1) == [ServiceChange("added", BILLING)]
+        await client.put("services/billing/junk", junk + b" ")
+        async with client.register(SECOND):
+            assert await take(changes, 1) == [ServiceChange("added", SECOND)]
+
+
+async def test_a_value_that_turns_into_junk_is_a_removal(client: Client) -> None:
+    async with client.register(BILLING), client.watch_service("billing") as changes:
+        assert await take(changes, 1) == [ServiceChange("added", BILLING)]
+        await client.put("services/billing/billing-1", "junk")
+        assert await take(changes, 1) == [ServiceChange("removed", BILLING)]
+
+
+async def test_metadata_and_ids_may_hold_any_text(client: Client) -> None:
+    service = Service("сервис", "é-1", "[::1]:80", {"ключ": 'quotes " and \n newlines'})
+    async with client.register(service):
+        assert await client.discover("сервис") == [service]
+
+
+async def test_a_registration_cancelled_at_its_start_leaves_nothing(client: Client) -> None:
+    async def register() -> None:
+        async with client.register(BILLING):
+            await asyncio.Event().wait()
+
+    async def nothing_left() -> bool:
+        return not await client.leases.list() and not await client.count(prefix="")
+
+    for turns in range(0, 60, 3):
+        async with running(register()):
+            for _ in range(turns):
+                await asyncio.sleep(0)  # some turns of the loop further each time
+    await until(nothing_left)
