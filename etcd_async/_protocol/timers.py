@@ -20,12 +20,6 @@ class Timers:
         self._times: dict[int, float] = {}
         self._heap: list[tuple[float, int]] = []
 
-    def __len__(self) -> int:
-        return len(self._times)
-
-    def __contains__(self, key: int) -> bool:
-        return key in self._times
-
     def set(self, key: int, time: float) -> None:
         """Set the time of *key*, in place of an earlier one."""
         self._times[key] = time

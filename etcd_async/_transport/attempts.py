@@ -24,7 +24,7 @@ class Call:
         has_user: Whether a new token can be had.
 
     Attributes:
-        tried: The endpoints of this round; a new round begins when all were tried.
+        tried: Where it has failed; when it has failed everywhere, the pool alone says where to go.
     """
 
     __slots__ = ("_attempts", "_endpoints", "_is_writing", "_retries", "deadline", "method", "tried")
@@ -42,7 +42,7 @@ class Call:
     ) -> None:
         self.method = method
         self.deadline = deadline
-        self.tried: list[Endpoint] = []
+        self.tried: set[Endpoint] = set()
         self._endpoints = endpoints
         self._is_writing = method.writes and (method.repeatable or not repeatable)
         self._retries = Retries(repeatable, endpoints, has_user and method.needs_token, backoff, random)
@@ -60,9 +60,7 @@ class Call:
     def failed(self, endpoint: Endpoint, error: EtcdError | AttemptFailed) -> Decision:
         """Count a failed attempt and return what to do next."""
         self._attempts |= dict.fromkeys(_attempts_of(endpoint, error))
-        self.tried.append(endpoint)
-        if len(self.tried) >= self._endpoints:
-            self.tried.clear()
+        self.tried.add(endpoint)
         return self._retries.decide(outcome_of(error))
 
     def final(self, error: EtcdError | AttemptFailed) -> EtcdError:

@@ -169,7 +169,6 @@ class Duplex(Generic[Request, Response, Output]):
         self._stream = None
         stream.cancel()
         self._machine.stream_lost(self._clock())
-        self._news.set()
 
     def _give_up(self, error: EtcdError) -> None:
         for output in self._machine.fail_all(error):

@@ -328,6 +328,16 @@ def test_a_refusal_without_the_created_mark_is_one_too() -> None:
     machine.resume(handle)
 
 
+def test_a_creation_confirmed_twice_is_none_of_the_others() -> None:
+    machine, handle, wire_id = active()
+    other = add(machine, b"o")
+    machine.to_send(0.0)
+    assert answer(machine, wire_id, created=True) == [Created(handle, 100)]
+    [failed] = refuse(machine, DENIED)
+    assert isinstance(failed, Failed)
+    assert failed.handle == other
+
+
 def test_a_refusal_of_nothing_is_ignored() -> None:
     assert refuse(opened(), DENIED) == []
 
@@ -452,6 +462,41 @@ def test_events_for_an_unknown_id_are_cancelled_once() -> None:
     assert deliver(machine, 77, 14) == []
     assert answer(machine, 77, canceled=True) == []
     assert machine.to_send(0.0) == []
+
+
+def test_a_cancellation_is_not_sent_on_a_stream_that_never_saw_the_watch() -> None:
+    machine, handle, _ = active()
+    machine.cancel(handle)
+    machine.stream_lost(0.0)
+    machine.stream_opened(0.0)
+    assert machine.to_send(0.0) == []
+
+
+def test_an_unknown_id_is_cancelled_again_on_a_new_stream() -> None:
+    machine = opened()
+    for _ in range(2):
+        deliver(machine, 77, 12)
+        assert cancellations(machine.to_send(0.0)) == [77]
+        machine.stream_lost(0.0)
+        machine.stream_opened(0.0)
+
+
+def test_cancelled_watches_leave_nothing_behind() -> None:
+    machine = opened()
+    for _ in range(10):
+        machine.cancel(add(machine))
+        for reason in (DENIED, ""):
+            handle = add(machine)
+            [creation] = creations(machine.to_send(0.0))
+            machine.cancel(handle)
+            if reason:
+                refuse(machine, reason)
+            else:
+                answer(machine, creation.watch_id, created=True)
+                answer(machine, creation.watch_id, canceled=True)
+            machine.to_send(0.0)
+    line = machine._creations
+    assert not (line._cancelled or line._unanswered or line._cancels or line._live or machine._watches)
 
 
 def test_a_paused_watch_is_cancelled_on_the_server_and_resumed_where_it_stopped() -> None:

@@ -345,7 +345,10 @@ async def test_a_stream_that_is_not_wanted_any_more_while_it_opens_is_given_up(n
 @pytest.mark.parametrize(
     "error", [denied(), error_for(StatusCode.UNIMPLEMENTED, "unknown service"), ResponseTooLarge("too large")]
 )
-async def test_what_no_stream_will_cure_is_told_to_the_users(network: Network, error: EtcdError) -> None:
+async def test_what_no_stream_will_cure_is_told_to_the_users(
+    network: Network, error: EtcdError, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "wait", lambda *arguments: 0.0)
     async with staged(network) as stage:
         stream = await stage.speaking(0, "one")
         stream.put(error)

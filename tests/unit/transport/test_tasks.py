@@ -138,6 +138,24 @@ async def test_cancelling_before_the_start_means_that_little_happens() -> None:
         assert one.future.cancelled()
 
 
+@pytest.mark.parametrize("error", [None, NOT_FOUND])
+async def test_a_waiter_that_is_cancelled_does_not_disturb_the_work(error: Exception | None) -> None:
+    release, ended = asyncio.Event(), asyncio.Event()
+
+    async def work() -> None:
+        await release.wait()
+        ended.set()
+        if error is not None:
+            raise error
+
+    async with supervised() as tasks:
+        background = tasks.start("one", work)
+        background.future.cancel()  # as a cancelled task does to what it awaits
+        await asyncio.sleep(0)
+        release.set()
+        await ended.wait()
+
+
 async def test_an_etcd_error_is_for_whoever_waits_and_no_crash() -> None:
     async def work() -> None:
         raise NOT_FOUND
