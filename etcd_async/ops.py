@@ -273,7 +273,7 @@ class Subject:
     """What a compare is about: compare it with a value or a number to get the compare itself."""
 
     __slots__ = ("_key", "_range_end", "_target")
-    __hash__ = None  # type: ignore[assignment]  # comparing builds a Compare, so it can't be told equal
+    __hash__: None = None  # type: ignore[assignment]  # comparing builds a Compare, so it can't be told equal
 
     def __init__(self, key: bytes, range_end: bytes, target: CompareTarget) -> None:
         self._key = key

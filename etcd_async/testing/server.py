@@ -35,7 +35,7 @@ class EtcdStartFailed(EtcdError):
 
     def __init__(self, reason: str, log: str) -> None:
         self.log = log
-        self.port_in_use = "address already in use" in log
+        self.port_in_use: bool = "address already in use" in log
         super().__init__(reason, log)
 
     def __str__(self) -> str:
