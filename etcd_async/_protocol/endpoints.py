@@ -178,9 +178,11 @@ class Pool:
 
         If none is left, the one that is due soonest, if possible not in *excluding*.
         """
-        turn = self._in_turn()
+        first = self._next
+        self._next = (first + 1) % len(self._endpoints)
         if not self._failing and not excluding:
-            return turn[0]
+            return self._endpoints[first]
+        turn = self._endpoints[first:] + self._endpoints[:first]
         wanted = [endpoint for endpoint in turn if endpoint not in excluding] or turn
         return min(wanted, key=lambda endpoint: self._due_at(endpoint, now))
 
@@ -203,14 +205,6 @@ class Pool:
     def state(self) -> tuple[EndpointState, ...]:
         """Return what is known of every endpoint, in the order they were given."""
         return tuple(self._state(endpoint) for endpoint in self._endpoints)
-
-    def _in_turn(self) -> tuple[Endpoint, ...]:
-        count = len(self._endpoints)
-        if count == 1:
-            return self._endpoints
-        first = self._next
-        self._next = (first + 1) % count
-        return self._endpoints[first:] + self._endpoints[:first]
 
     def _due_at(self, endpoint: Endpoint, now: float) -> float:
         failing = self._failing.get(endpoint.text)

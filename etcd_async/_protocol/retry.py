@@ -37,7 +37,7 @@ from etcd_async.options import Backoff
 
 MAX_ATTEMPTS = 100  # as etcd's own client: client/v3/options.go defaultUnaryMaxRetries
 MAX_UNREACHED_ROUNDS = 8
-"""How often every endpoint may prove out of reach before a call gives up: about two seconds with default backoff."""
+"""How often every endpoint may prove out of reach before a call gives up: two to four seconds with default backoff."""
 
 _USER_EMPTY = "etcdserver: user name is empty"  # the server wants a token and got none
 _UNHEALTHY = "etcdserver: unhealthy cluster"  # refuses a change of members before it begins

@@ -73,7 +73,7 @@ class Duplex(Generic[Request, Response, Output]):
         self._random = random or Random()
         self._background: Background[None] | None = None
         self._stream: CallStream | None = None
-        self._listening = anyio.CancelScope()
+        self._listening: anyio.CancelScope | None = None  # not made here: the first one needs a running loop
         self._has_heard = False  # something sensible, on the present stream
         self._news = asyncio.Event()
         self._wanted = asyncio.Event()
@@ -133,7 +133,8 @@ class Duplex(Generic[Request, Response, Output]):
             self._wanted.set()
         else:
             self._wanted.clear()
-            self._listening.cancel()
+            if self._listening is not None:
+                self._listening.cancel()
 
     async def _listen(self) -> None:
         """Hold one stream after the other, with a pause after each that was lost."""
