@@ -10,6 +10,7 @@ process that started it, so it does not outlive the tour.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Sequence
 
@@ -21,7 +22,8 @@ from etcd_async import Client, EtcdError
 async def hold(prefix: str, name: str, ttl: float, endpoints: Sequence[str]) -> None:
     """Take the lock, say so, and keep it until the input ends."""
     async with Client(endpoints, namespace=prefix) as client, client.lock(name, ttl=ttl) as lock:
-        print(json.dumps({"key": lock.key.decode(), "token": lock.fencing_token}), flush=True)  # noqa: T201
+        entered = json.dumps({"key": lock.key.decode(), "token": lock.fencing_token})
+        os.write(sys.stdout.fileno(), f"{entered}\n".encode())
         await anyio.wait_readable(sys.stdin.fileno())
 
 
@@ -30,6 +32,8 @@ def main() -> int:
     prefix, name, ttl, *endpoints = sys.argv[1:]
     try:
         anyio.run(hold, prefix, name, float(ttl), endpoints)
+    except BrokenPipeError:  # the tour ended before this process had the lock
+        return 0
     except EtcdError as error:
         sys.stderr.write(f"the second process failed: {error}\n")
         return 1

@@ -27,6 +27,7 @@ STEPS: Final[Sequence[Callable[[Tour], Awaitable[None]]]] = (
 )
 _STEP_SECONDS = 20.0  # no step takes a third of it
 _CLEANUP_SECONDS = 5.0
+_LATE_SECONDS = 0.25  # a write that was cancelled is applied within milliseconds, or never
 
 
 async def run(endpoints: Sequence[str], out: Output) -> None:
@@ -86,6 +87,9 @@ async def _run_in_time(step: Callable[[Tour], Awaitable[None]], tour: Tour) -> N
 async def _clean_up(tour: Tour) -> None:
     with anyio.move_on_after(_CLEANUP_SECONDS, shield=True):
         try:
+            await tour.client.delete(prefix="")
+            # Ctrl-C cancels a write under way, and etcd may still apply it after it has answered the delete.
+            await anyio.sleep(_LATE_SECONDS)
             await tour.client.delete(prefix="")
         except EtcdError as error:
             tour.out.say(f"\nThe keys under {tour.prefix} could not be removed: {error}")

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from io import StringIO
 from pathlib import Path
 
@@ -39,11 +39,12 @@ class Marked:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._mark = f"MARK={uuid.uuid4()}"
+        self._started: list[subprocess.Popen[str]] = []
 
     def start(self, *arguments: str, **variables: str) -> subprocess.Popen[str]:
         """Start the command line with *arguments*."""
         name, mark = self._mark.split("=")
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-W", "error", "-m", "etcd_async", *arguments],
             cwd=self._folder,
             env={**os.environ, "PYTHONPATH": str(ROOT), name: mark, **variables},
@@ -52,6 +53,14 @@ class Marked:
             stderr=subprocess.PIPE,
             text=True,
         )
+        self._started.append(process)
+        return process
+
+    def end(self) -> None:
+        """End what a failed test has left running."""
+        for process in self._started:
+            with process:
+                process.kill()
 
     def alive(self) -> list[int]:
         """The ids of those that run."""
@@ -65,8 +74,13 @@ class Marked:
 
 
 @pytest.fixture
-def marked(tmp_path: Path) -> Marked:
-    return Marked(tmp_path)
+def marked(tmp_path: Path) -> Iterator[Marked]:
+    # A shell makes what it runs in the background ignore Ctrl-C, and all children inherit that.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    marked = Marked(tmp_path)
+    yield marked
+    marked.end()
+    signal.signal(signal.SIGINT, before)
 
 
 async def leftovers(server: EtcdServer) -> tuple[list[bytes], list[int]]:
@@ -113,7 +127,7 @@ async def test_on_the_users_etcd_it_leaves_no_key_and_no_lease_and_touches_nothi
 
 
 @needs_proc
-@pytest.mark.parametrize("moment", ["1. Put", "holds the lock", "node-1 stands"])
+@pytest.mark.parametrize("moment", ["1. Put", "6. Locks", "holds the lock", "node-1 stands"])
 def test_ctrl_c_ends_the_tour_with_its_processes(marked: Marked, moment: str) -> None:
     process = marked.start("demo")
     read_until(process, moment)
