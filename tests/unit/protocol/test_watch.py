@@ -496,7 +496,8 @@ def test_cancelled_watches_leave_nothing_behind() -> None:
                 answer(machine, creation.watch_id, canceled=True)
             machine.to_send(0.0)
     line = machine._creations
-    assert not (line._cancelled or line._unanswered or line._cancels or line._live or machine._watches)
+    assert not (line._cancelled or line._unanswered or line._cancels or line._live)
+    assert not machine._watches
 
 
 def test_a_paused_watch_is_cancelled_on_the_server_and_resumed_where_it_stopped() -> None:

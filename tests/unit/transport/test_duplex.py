@@ -487,3 +487,29 @@ async def test_a_bug_in_what_takes_the_outputs_is_a_crash(network: Network) -> N
         with pytest.raises(ZeroDivisionError):
             await stage.tasks.aclose()
     assert len(crashes) == 1
+
+
+def test_driver_caller_and_tasks_are_made_without_a_running_loop(network: Network) -> None:
+    caller, tasks, machine = Caller([parse(A)]), Tasks(lambda error: None), Script()
+    outputs: list[str] = []
+    duplex: Duplex[str, str, str] = Duplex(
+        machine,
+        WATCH,
+        caller,
+        tasks,
+        encode=str.encode,
+        decode=bytes.decode,
+        deliver=outputs.append,
+        clock=time.monotonic,
+    )
+
+    async def main() -> None:
+        machine.wants_stream = True
+        duplex.wake()
+        async with asyncio.timeout(PATIENCE):
+            await network.stream(0)
+        await tasks.aclose()
+        await caller.aclose()
+
+    asyncio.run(main())
+    assert outputs == ["failed: ClientClosed"]
