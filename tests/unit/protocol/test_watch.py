@@ -496,7 +496,7 @@ def test_cancelled_watches_leave_nothing_behind() -> None:
                 answer(machine, creation.watch_id, canceled=True)
             machine.to_send(0.0)
     line = machine._creations
-    assert not (line._cancelled or line._unanswered or line._cancels or line._live)
+    assert not any([line._cancelled, line._unanswered, line._cancels, line._live])
     assert not machine._watches
 
 
