@@ -33,7 +33,6 @@ from etcd_async._protocol.frames import (
     read_goaway,
     read_word,
     unpadded,
-    window_update,
 )
 from etcd_async._protocol.headers import HeadReader
 from etcd_async._protocol.outbox import Outbox
@@ -61,20 +60,17 @@ class Inbox:
         host: See `InboxHost`.
         outbox: The sending half, which holds the table of streams.
         heads: Decodes header blocks; every block passes through it, whoever it is for, in order.
-        connection_window: What we granted the peer on the whole connection; granted again as it is used.
 
     Attributes:
         has_answered: Whether headers of any answer have come.
     """
 
-    def __init__(self, host: InboxHost, outbox: Outbox, heads: HeadReader, *, connection_window: int) -> None:
+    def __init__(self, host: InboxHost, outbox: Outbox, heads: HeadReader) -> None:
         self.has_answered = False
         self._host = host
         self._outbox = outbox
         self._open = outbox.open
         self._heads = heads
-        self._window = connection_window
-        self._used = 0
         self._reader = FrameReader()
         self._greeted = False
         self._is_special = True
@@ -123,7 +119,8 @@ class Inbox:
         self._is_special = False
 
     def _on_data(self, flags: int, stream_id: int, payload: bytes) -> None:
-        self._count(len(payload))
+        if not self._outbox.count(len(payload)):
+            raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "more data than the connection's window allows")
         exchange = self._open.get(stream_id)
         size = len(payload)
         if flags & PADDED:
@@ -145,15 +142,6 @@ class Inbox:
             self._fail(exchange, error)
         else:
             self._outbox.grant(exchange)
-
-    def _count(self, size: int) -> None:
-        """Keep the connection's window open: what is used is granted again on arrival, whoever it is for."""
-        self._used += size
-        if self._used > self._window:
-            raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "the server sent more than the connection's window")
-        if self._used * 2 >= self._window:
-            self._outbox.control(window_update(0, self._used))
-            self._used = 0
 
     def _on_headers(self, flags: int, stream_id: int, payload: bytes) -> None:
         if flags & (PADDED | WITH_PRIORITY):

@@ -62,12 +62,17 @@ class Outbox:
     Args:
         peer: The peer's settings and connection window; the window is counted down here.
         stream_window: What we grant the peer on each stream.
+        connection_window: What we grant it on all streams together; granted again as it is used.
         wake: Called whenever there may be something to write.
     """
 
-    def __init__(self, peer: PeerSettings, *, stream_window: int, wake: Callable[[], None]) -> None:
+    def __init__(
+        self, peer: PeerSettings, *, stream_window: int, connection_window: int, wake: Callable[[], None]
+    ) -> None:
         self.open: dict[int, Exchange] = {}
         self.stream_window = stream_window
+        self._connection_window = connection_window
+        self._used = 0
         self._peer = peer
         self._wake = wake
         self._waiting: deque[Exchange] = deque()
@@ -114,6 +119,17 @@ class Outbox:
         """Write *frames*, which no window concerns, before anything else."""
         self._frames.append(frames)
         self._wake()
+
+    def count(self, size: int) -> bool:
+        """
+        Count *size* received bytes against the connection's window, whoever they are for; False if it was overrun.
+
+        They are granted again with the next write, once that is worth a frame: no stream can hold up another.
+        """
+        self._used += size
+        if self._used * 2 >= self._connection_window:
+            self._wake()
+        return self._used <= self._connection_window
 
     def grant(self, exchange: Exchange) -> None:
         """Let the peer send again what has been taken, once it is worth a frame."""
@@ -183,6 +199,9 @@ class Outbox:
     def next_write(self) -> bytes:
         """Return what may leave now, about `WRITE_SIZE` bytes at most; empty if nothing may."""
         out, self._frames = self._frames, []
+        if self._used * 2 >= self._connection_window:
+            out.append(window_update(0, self._used))
+            self._used = 0
         room = WRITE_SIZE
         while self._waiting and len(self.open) < self._max_open and room > 0:
             room -= self._begin(self._waiting.popleft(), out)

@@ -66,9 +66,13 @@ class Connection:
         self._on_over = on_over
         self._is_paused = self._is_scheduled = False
         self._abort_handle: asyncio.TimerHandle | None = None
-        self.outbox = Outbox(control.peer, stream_window=options.stream_window, wake=self._wake)
-        heads = HeadReader(control.decode)
-        self._inbox = Inbox(self, self.outbox, heads, connection_window=options.connection_window)
+        self.outbox = Outbox(
+            control.peer,
+            stream_window=options.stream_window,
+            connection_window=options.connection_window,
+            wake=self._wake,
+        )
+        self._inbox = Inbox(self, self.outbox, HeadReader(control.decode))
         self._deadlines = Deadlines(self.outbox.unfinished, self._expire)
         self._heartbeat = Heartbeat(
             ping_interval,
@@ -107,11 +111,12 @@ class Connection:
         self.outbox.close(exchange, ErrorCode.CANCEL)
         self._close_if_drained()
 
-    def close(self, error: Callable[[], Exception] = ClientClosed) -> None:
-        """End everything on this connection with *error*, say goodbye, and let go within `CLOSE_GRACE`."""
+    def close(self) -> None:
+        """End everything on this connection with `ClientClosed`, say goodbye, and let go within `CLOSE_GRACE`."""
         for exchange in self._end("closed by this client"):
-            failure = error()
-            exchange.on_failed(failure)
+            error = ClientClosed()
+            error.maybe_applied = exchange.is_sent
+            exchange.on_failed(error)
         self._say_goodbye(ErrorCode.NO_ERROR)
 
     def abort(self, reason: str) -> None:
@@ -143,10 +148,9 @@ class Connection:
 
     def connection_lost(self, error: BaseException | None) -> None:
         """End everything that is still open; the transport is gone."""
-        if not self.ready.done() and error is None:
+        reason = lost_reason(error)
+        if not self.ready.done() and (error is None or isinstance(error, ConnectionError)):
             reason = foreign_greeting(self._inbox.unread) or "the server closed the connection before HTTP/2 began"
-        else:
-            reason = lost_reason(error)
         self._lose(reason)
         if self._abort_handle is not None:
             self._abort_handle.cancel()
@@ -183,7 +187,7 @@ class Connection:
 
     def _flush(self) -> None:
         self._is_scheduled = False
-        while not self._is_paused and not self._transport.is_closing():
+        while not (self._is_paused or self.is_over or self._transport.is_closing()):
             data = self.outbox.next_write()
             if not data:
                 return

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Callable
 from random import Random
 
 from etcd_async._protocol.endpoints import Endpoint
@@ -77,11 +76,13 @@ class Connector:
             raise self._failed(self._last_reason or "the connection was lost at once")
         return self.current
 
-    def close(self, error: Callable[[], Exception] = ClientClosed) -> None:
-        """End all connections politely, and everything on them with *error*; no other is made."""
-        self._shut()
+    def close(self) -> None:
+        """End all connections politely, and everything on them with `ClientClosed`; no other is made."""
+        self._is_closed = True
+        if self._attempt is not None:
+            self._attempt.cancel()
         for connection in list(self._live):
-            connection.close(error)
+            connection.close()
 
     def abort(self) -> None:
         """End all connections now."""
@@ -128,7 +129,7 @@ class Connector:
             reason = f"no connection within {timeout:g} s"
             if made:
                 reason = f"connected, but the server did not speak HTTP/2 within {timeout:g} s"
-        except (OSError, AttemptFailed) as error:
+        except (OSError, UnicodeError, AttemptFailed) as error:
             reason = error.reason if isinstance(error, AttemptFailed) else connect_reason(error)
         finally:
             for connection in made:
@@ -147,17 +148,22 @@ class Connector:
             made.append(connection)
             return connection
 
-        await connect(
-            endpoint,
-            context=context,
-            server_name=tls.server_name or endpoint.server_name,
-            options=self._options,
-            make_link=make_link,
-        )
+        try:
+            await connect(
+                endpoint,
+                context=context,
+                server_name=tls.server_name or endpoint.server_name,
+                options=self._options,
+                make_link=make_link,
+            )
+        except BaseException:
+            for connection in made:
+                connection.connection_lost(None)  # uvloop drops the transport of a cancelled attempt without a word
+            raise
         [connection] = made
         connection.check_alpn()
         await connection.ready
-        if connection.is_over:
+        if not connection.is_usable:
             raise self._failed(connection.reason or "the connection was lost at once")
         self.current = connection
 
@@ -198,8 +204,3 @@ class Connector:
     def _check_open(self) -> None:
         if self._is_closed:
             raise ClientClosed()
-
-    def _shut(self) -> None:
-        self._is_closed = True
-        if self._attempt is not None:
-            self._attempt.cancel()

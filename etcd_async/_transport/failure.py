@@ -47,7 +47,7 @@ def connect_reason(error: BaseException) -> str:
         return tls_reason(error)
     if isinstance(error, socket.gaierror):
         return f"the host name could not be resolved: {error.strerror}"
-    if isinstance(error, FileNotFoundError | PermissionError | ConnectionError | OSError):
+    if isinstance(error, OSError):
         return _os_reason(error)
     return f"{type(error).__name__}: {error}"
 

@@ -122,11 +122,14 @@ class Heartbeat:
         else:
             self._pinged = time.monotonic()
             self._ping()
-            self._set(self._timeout, self._judge)
+            self._set(min(self._interval, self._timeout), self._judge)
 
     def _judge(self) -> None:
+        rest = self._pinged + self._timeout - time.monotonic()
         if self.heard >= self._pinged:
             self._look()
+        elif rest > 0:
+            self._set(rest, self._judge)
         else:
             # If the loop itself stood still, the sign may lie in the socket: uvloop runs timers before it reads.
             self._set(_SECOND_LOOK, self._condemn)

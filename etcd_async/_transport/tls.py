@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from pathlib import Path
 
 from etcd_async.options import TLS
 
@@ -16,6 +17,9 @@ def ssl_context(tls: TLS) -> ssl.SSLContext:
     Raises:
         OSError: A file cannot be read, or (`ssl.SSLError`) is not what it should be.
     """
+    for path in (tls.ca, tls.cert, tls.key):
+        if path is not None:
+            Path(path).open("rb").close()  # OpenSSL's own error does not name the file.
     context = ssl.create_default_context(cafile=tls.ca)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(_CIPHERS)

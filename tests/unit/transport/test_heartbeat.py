@@ -1,0 +1,127 @@
+"""Signs of life: asked for while something is open, and only then."""
+
+import asyncio
+import time
+
+import pytest
+from h2.events import PingReceived
+
+from etcd_async._transport.failure import AttemptFailed
+from etcd_async._transport.timers import Heartbeat
+from tests.support.h2server import H2Server, within
+from tests.unit.transport.support import PATH, call, channel_to, options, warm
+
+pytestmark = pytest.mark.loops("asyncio", "uvloop")
+
+QUICK = 0.03
+
+
+async def test_a_silent_server_is_pinged_for_as_long_as_a_call_waits() -> None:
+    async with H2Server() as server, channel_to(server, options(ping_interval=QUICK)) as channel:
+        task = call(channel)
+        request = await server.request()
+        await request.peer.event(PingReceived, 4)
+        request.answer(b"after all")
+        assert await within(task) == b"after all"
+
+
+async def test_an_idle_stream_is_pinged_too() -> None:
+    async with H2Server() as server, channel_to(server, options(ping_interval=QUICK)) as channel:
+        stream = await channel.open(PATH)
+        await (await server.request()).peer.event(PingReceived, 2)
+        stream.cancel()
+
+
+async def test_an_idle_connection_is_never_pinged() -> None:
+    async with H2Server() as server, channel_to(server, options(ping_interval=QUICK)) as channel:
+        await warm(server, channel)
+        connection = channel._connector.current
+        assert connection is not None
+        while connection._heartbeat.is_running:  # noqa: ASYNC110 - it stops without telling
+            await asyncio.sleep(QUICK / 4)
+        assert not (await server.peer()).events(PingReceived)
+        assert channel.is_connected
+
+
+async def test_no_answer_to_a_ping_ends_the_connection_at_once_with_the_reason() -> None:
+    made = options(ping_interval=QUICK, ping_timeout=QUICK)
+    async with H2Server() as server, channel_to(server, made) as channel:
+        task = call(channel)
+        request = await (await server.request()).whole()
+        server.greets = False  # hears nothing from here on
+        started = time.monotonic()
+        with pytest.raises(AttemptFailed, match="no sign of life") as caught:
+            await within(task)
+        assert caught.value.sent
+        assert time.monotonic() - started < 2
+        await request.peer.lost()
+
+
+async def test_bytes_that_cannot_be_written_do_not_delay_that_end() -> None:
+    made = options(ping_interval=QUICK, ping_timeout=QUICK)
+    async with H2Server() as server, channel_to(server, made) as channel:
+        await warm(server, channel)
+        peer = await server.peer()
+        peer.transport.pause_reading()
+        connection = channel._connector.current
+        assert connection is not None
+        connection._transport.write(bytes(20_000_000))
+        assert connection._is_paused
+        task = call(channel)
+        with pytest.raises(AttemptFailed, match="no sign of life") as caught:
+            await within(task, 3)
+        assert not caught.value.sent
+        peer.transport.abort()
+
+
+class Scene:
+    """A heartbeat whose peer the test plays."""
+
+    def __init__(self) -> None:
+        self.pings = 0
+        self.gave_up = asyncio.Event()
+        self.pinged = asyncio.Event()
+        self.is_idle = False
+        self.answers = True
+        self.heart = Heartbeat(QUICK, QUICK, is_idle=lambda: self.is_idle, ping=self.ping, give_up=self.gave_up.set)
+
+    def ping(self) -> None:
+        self.pings += 1
+        self.pinged.set()
+        if self.answers:
+            self.heart.heard = time.monotonic()
+
+
+async def test_anything_heard_counts_and_postpones_the_next_ping() -> None:
+    scene = Scene()
+    scene.heart.start()
+    started = time.monotonic()
+    while time.monotonic() - started < 4 * QUICK:
+        scene.heart.heard = time.monotonic()
+        await asyncio.sleep(QUICK / 10)
+    assert scene.pings == 0
+    await within(scene.pinged.wait())
+    scene.heart.stop()
+    assert not scene.gave_up.is_set()
+
+
+async def test_a_loop_that_stood_still_looks_a_second_time_before_giving_up() -> None:
+    scene = Scene()
+    scene.answers = False
+    scene.heart.start()
+    await within(scene.pinged.wait())
+    time.sleep(3 * QUICK)  # noqa: ASYNC251 - the loop is to stand still
+    asyncio.get_running_loop().call_soon(lambda: asyncio.get_running_loop().call_soon(scene.ping))
+    scene.answers = True
+    await asyncio.sleep(QUICK)
+    assert not scene.gave_up.is_set()
+    scene.heart.stop()
+
+
+async def test_silence_is_given_up_once() -> None:
+    scene = Scene()
+    scene.answers = False
+    scene.heart.start()
+    await within(scene.gave_up.wait())
+    assert not scene.heart.is_running
+    assert scene.pings == 1
