@@ -9,6 +9,8 @@ import anyio
 from etcd_async import Client
 from etcd_async._demo.stage import TTL, Tour
 
+__all__ = ["hand_over"]
+
 _NAME = "leader/scheduler"
 
 

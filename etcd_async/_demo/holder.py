@@ -18,6 +18,8 @@ import anyio
 
 from etcd_async import Client, EtcdError
 
+__all__ = ["hold", "main"]
+
 
 async def hold(prefix: str, name: str, ttl: float, endpoints: Sequence[str]) -> None:
     """Take the lock, say so, and keep it until the input ends."""

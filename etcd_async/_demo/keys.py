@@ -7,6 +7,8 @@ import json
 from etcd_async import KeyValue, delete, get, put, value, version
 from etcd_async._demo.stage import Tour, expect, names, words
 
+__all__ = ["decide_in_transactions", "list_keys", "put_and_get", "watch_settings"]
+
 
 async def put_and_get(tour: Tour) -> None:
     """Write a key, read it, overwrite it, and read what it was."""

@@ -6,6 +6,8 @@ import time
 
 from etcd_async._demo.stage import TTL, Tour, expect, words
 
+__all__ = ["vanish_with_leases"]
+
 
 async def vanish_with_leases(tour: Tour) -> None:
     """Put two keys on leases: one lease ends with its block, the other because nobody renews it."""

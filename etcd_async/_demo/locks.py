@@ -17,6 +17,8 @@ from anyio.streams.buffered import BufferedByteReceiveStream
 from etcd_async import Lock, Watch, create_revision, put
 from etcd_async._demo.stage import TTL, DemoFailed, Tour, expect
 
+__all__ = ["survive_a_crash"]
+
 _NAME = "jobs/report"
 _SLACK = 2.0  # seconds from the end of a lease until etcd, on a busy machine, has deleted its keys
 _LONGEST_LINE = 4096

@@ -5,6 +5,8 @@ from __future__ import annotations
 from etcd_async import Service, ServiceChange, ServiceWatch
 from etcd_async._demo.stage import TTL, Tour
 
+__all__ = ["register_and_discover"]
+
 
 async def register_and_discover(tour: Tour) -> None:
     """Register an instance of a service while somebody watches the service."""

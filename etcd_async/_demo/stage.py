@@ -9,6 +9,8 @@ from typing import Final, TextIO
 
 from etcd_async import Client, KeyValue
 
+__all__ = ["TTL", "DemoFailed", "Output", "Tour", "expect", "names", "words"]
+
 TTL: Final = 2.0
 """Seconds that leases of the tour live unrenewed: the shortest that etcd grants by default."""
 
@@ -62,9 +64,19 @@ class Output:
             raise DemoFailed(f"{call} should have given {expect}, not {result}")
 
     def say(self, text: str) -> None:
-        """Write *text* at once, also where the output is not a terminal."""
-        self._stream.write(f"{text}\n")
-        self._stream.flush()
+        """
+        Write *text* at once, also where the output is not a terminal.
+
+        Raises:
+            DemoFailed: Nobody reads it any more.
+        """
+        try:
+            self._stream.write(f"{text}\n")
+            self._stream.flush()
+        except BrokenPipeError:
+            # What is still buffered must go somewhere, or Python complains when it ends.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+            raise DemoFailed("ended early, as nobody reads the output") from None
 
     def _paint(self, text: str, colour: str) -> str:
         return f"\033[{colour}m{text}\033[0m" if self._is_coloured else text

@@ -15,6 +15,8 @@ from etcd_async._demo import elections, keys, leases, locks, services
 from etcd_async._demo.stage import DemoFailed, Output, Tour
 from etcd_async.testing import EtcdServer
 
+__all__ = ["STEPS", "run"]
+
 STEPS: Final[Sequence[Callable[[Tour], Awaitable[None]]]] = (
     keys.put_and_get,
     keys.list_keys,

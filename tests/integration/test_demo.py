@@ -150,6 +150,22 @@ async def test_ctrl_c_leaves_no_key_on_the_users_etcd(marked: Marked, moment: st
         assert keys == []
 
 
+async def test_the_tour_ends_when_nobody_reads_it(marked: Marked) -> None:
+    async with EtcdServer() as server:
+        process = marked.start("demo", "--endpoint", server.endpoint)
+        read_until(process, "1. Put")
+        assert process.stdout is not None
+        process.stdout.close()
+        process.wait()
+        assert process.stderr is not None
+        assert (process.returncode, process.stderr.read()) == (
+            1,
+            "etcd_async: ended early, as nobody reads the output\n",
+        )
+        keys, _ = await leftovers(server)
+        assert keys == []
+
+
 def test_an_endpoint_that_refuses_is_one_line_with_what_to_do(marked: Marked) -> None:
     endpoint = f"http://127.0.0.1:{Ports.pick().client}"
     process = marked.start("demo", "--endpoint", endpoint)
