@@ -38,8 +38,7 @@ class Channel:
         self._options = options
         self._loop = asyncio.get_running_loop()
         self._connector = Connector(endpoint, tls=tls, options=options, backoff=backoff or Backoff())
-        is_secure = endpoint.tls if endpoint.tls is not None else tls is not None
-        self._scheme = "https" if is_secure else "http"
+        self._scheme = "https" if self._connector.is_secure else "http"
         self._blocks: dict[tuple[str, Metadata], bytes] = {}
 
     @property

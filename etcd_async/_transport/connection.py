@@ -11,7 +11,7 @@ from etcd_async._protocol.frames import ConnectionFault, ErrorCode, code_name, f
 from etcd_async._protocol.headers import HeadReader
 from etcd_async._protocol.inbox import Inbox
 from etcd_async._protocol.outbox import Outbox
-from etcd_async._transport.failure import AttemptFailed, lost_reason
+from etcd_async._transport.failure import CLOSED_EARLY, AttemptFailed, lost_reason
 from etcd_async._transport.http2 import Control
 from etcd_async._transport.timers import Deadlines, Heartbeat
 from etcd_async.errors import ClientClosed, DeadlineExceeded
@@ -150,7 +150,7 @@ class Connection:
         """End everything that is still open; the transport is gone."""
         reason = lost_reason(error)
         if not self.ready.done() and (error is None or isinstance(error, ConnectionError)):
-            reason = foreign_greeting(self._inbox.unread) or "the server closed the connection before HTTP/2 began"
+            reason = foreign_greeting(self._inbox.unread) or CLOSED_EARLY
         self._lose(reason)
         if self._abort_handle is not None:
             self._abort_handle.cancel()

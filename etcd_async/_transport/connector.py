@@ -15,7 +15,7 @@ from random import Random
 from etcd_async._protocol.endpoints import Endpoint
 from etcd_async._protocol.retry import wait
 from etcd_async._transport.connection import Connection
-from etcd_async._transport.failure import AttemptFailed, connect_reason
+from etcd_async._transport.failure import AttemptFailed, connect_reason, with_hint
 from etcd_async._transport.http2 import Control, connect
 from etcd_async._transport.tls import ssl_context
 from etcd_async.errors import Attempt, ClientClosed, DeadlineExceeded
@@ -33,12 +33,14 @@ class Connector:
         backoff: Between attempts.
 
     Attributes:
+        is_secure: Whether connections use TLS.
         current: The connection for new calls; it may have ended since.
     """
 
     def __init__(self, endpoint: Endpoint, *, tls: TLS | None, options: TransportOptions, backoff: Backoff) -> None:
         self.endpoint = endpoint
         self.current: Connection | None = None
+        self.is_secure = endpoint.tls if endpoint.tls is not None else tls is not None
         self._tls = tls
         self._options = options
         self._backoff = backoff
@@ -131,6 +133,8 @@ class Connector:
                 reason = f"connected, but the server did not speak HTTP/2 within {timeout:g} s"
         except (OSError, UnicodeError, AttemptFailed) as error:
             reason = error.reason if isinstance(error, AttemptFailed) else connect_reason(error)
+            has_cert = self._tls is not None and self._tls.cert is not None
+            reason = with_hint(reason, is_secure=self.is_secure, has_cert=has_cert)
         finally:
             for connection in made:
                 if connection is not self.current:
@@ -140,8 +144,7 @@ class Connector:
 
     async def _make(self, made: list[Connection]) -> None:
         endpoint, tls = self.endpoint, self._tls or TLS()
-        is_secure = endpoint.tls if endpoint.tls is not None else self._tls is not None
-        context = ssl_context(tls) if is_secure else None
+        context = ssl_context(tls) if self.is_secure else None
 
         def make_link(transport: asyncio.Transport, control: Control) -> Connection:
             connection = self._link(transport, control)

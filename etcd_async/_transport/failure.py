@@ -26,6 +26,19 @@ class AttemptFailed(Exception):
         super().__init__(endpoint, reason, sent)
 
 
+CLOSED_EARLY = "the server closed the connection before HTTP/2 began"
+
+
+def with_hint(reason: str, *, is_secure: bool, has_cert: bool) -> str:
+    """Return *reason* and, if the server just hung up, what it may have wanted."""
+    if reason != CLOSED_EARLY or has_cert:
+        return reason
+    wanted = (
+        "it may ask for a client certificate: set cert and key in TLS" if is_secure else "it may expect TLS: https://"
+    )
+    return f"{reason}; {wanted}"
+
+
 # Fragments of OpenSSL's reasons (ssl.SSLError.reason) that need translation to be of any help.
 _TLS_REASONS = {
     "CERTIFICATE_REQUIRED": "the server asks for a client certificate: set cert and key in TLS",
@@ -63,11 +76,13 @@ def lost_reason(error: BaseException | None) -> str:
 
 def tls_reason(error: ssl.SSLError) -> str:
     """Return what a TLS failure means."""
-    text = error.reason or str(error)
+    text = getattr(error, "reason", None) or str(error)
     return next((meaning for part, meaning in _TLS_REASONS.items() if part in text), f"TLS failed: {text}")
 
 
 def _os_reason(error: OSError) -> str:
+    if error.errno is None and isinstance(error, ConnectionError):
+        return CLOSED_EARLY
     if error.errno is None:
         return str(error) or type(error).__name__
     name = f" {error.filename}" if error.filename is not None else ""

@@ -32,6 +32,7 @@ from h2.events import (
     StreamReset,
     WindowUpdated,
 )
+from h2.exceptions import ProtocolError
 
 WAIT = 10.0
 """Seconds that anything awaited in a test may take."""
@@ -160,6 +161,7 @@ class Peer(asyncio.Protocol):
         self.log: list[Event] = []
         self.requests: dict[int, Request] = {}
         self.opens_windows = True
+        self.fault: ProtocolError | None = None
         self.is_lost = False
         self.reads: list[bytes] = []
         self._changed = asyncio.Event()
@@ -177,7 +179,14 @@ class Peer(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self.reads.append(data)
         if self.server.greets:
-            for event in self.h2.receive_data(data):
+            try:
+                events = self.h2.receive_data(data)
+            except ProtocolError as error:
+                self.fault = error
+                self.flush()
+                self.transport.close()
+                events = []
+            for event in events:
                 self._on_event(event)
             self.flush()
         self.notify()

@@ -13,7 +13,7 @@ from h2.settings import SettingCodes
 
 from etcd_async._protocol.endpoints import parse
 from etcd_async._transport.channel import Channel
-from etcd_async._transport.failure import AttemptFailed
+from etcd_async._transport.failure import CLOSED_EARLY, AttemptFailed
 from etcd_async.errors import ClientClosed, DeadlineExceeded
 from etcd_async.options import Backoff, TransportOptions
 from tests.support.h2server import H2Server, Request, within
@@ -106,7 +106,7 @@ async def test_a_server_of_tls_is_recognised() -> None:
 
 async def test_a_server_that_closes_at_once_never_began_http_2() -> None:
     async with raw_server(b"", closes=True) as endpoint:
-        assert await reason_for(endpoint) == "the server closed the connection before HTTP/2 began"
+        assert await reason_for(endpoint) == f"{CLOSED_EARLY}; it may expect TLS: https://"
 
 
 async def test_a_server_that_begins_with_something_else_broke_http_2() -> None:

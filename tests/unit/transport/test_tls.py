@@ -108,16 +108,20 @@ async def test_a_trusted_server_is_spoken_to_in_http_2(authority: Authority) -> 
 
 
 async def test_tls_without_a_scheme_is_used_when_configured(authority: Authority) -> None:
-    async with H2Server(answers=pong, tls=server_context(authority)) as server:
-        async with channel_to(f"127.0.0.1:{server.port}", tls=TLS(ca=authority.ca.cert)) as channel:
-            assert await within(call(channel)) == b"pong"
+    async with (
+        H2Server(answers=pong, tls=server_context(authority)) as server,
+        channel_to(f"127.0.0.1:{server.port}", tls=TLS(ca=authority.ca.cert)) as channel,
+    ):
+        assert await within(call(channel)) == b"pong"
 
 
 async def test_a_client_certificate_is_shown(authority: Authority) -> None:
     tls = TLS(ca=authority.ca.cert, cert=authority.client.cert, key=authority.client.key)
-    async with H2Server(answers=pong, tls=server_context(authority, asks=True)) as server:
-        async with channel_to(server, tls=tls) as channel:
-            assert await within(call(channel)) == b"pong"
+    async with (
+        H2Server(answers=pong, tls=server_context(authority, asks=True)) as server,
+        channel_to(server, tls=tls) as channel,
+    ):
+        assert await within(call(channel)) == b"pong"
 
 
 @pytest.mark.parametrize("newest", [True, False])
@@ -139,9 +143,11 @@ async def test_a_wrong_name_is_named(authority: Authority) -> None:
 
 
 async def test_without_verification_anything_goes(authority: Authority) -> None:
-    async with H2Server(answers=pong, tls=server_context(authority)) as server:
-        async with channel_to(server, tls=TLS(verify=False)) as channel:
-            assert await within(call(channel)) == b"pong"
+    async with (
+        H2Server(answers=pong, tls=server_context(authority)) as server,
+        channel_to(server, tls=TLS(verify=False)) as channel,
+    ):
+        assert await within(call(channel)) == b"pong"
 
 
 async def test_a_server_without_http_2_is_named(authority: Authority) -> None:
@@ -183,17 +189,21 @@ async def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 async def test_tls_over_a_unix_socket_works(authority: Authority, tmp_path: Path) -> None:
     path = str(tmp_path / "127.0.0.1")
-    async with H2Server(answers=pong, tls=server_context(authority), path=path) as server:
-        async with channel_to(f"unixs://{path}", tls=TLS(ca=authority.ca.cert)) as channel:
-            assert await within(call(channel)) == b"pong"
-            assert (await server.request()).headers[":scheme"] == "https"
+    async with (
+        H2Server(answers=pong, tls=server_context(authority), path=path) as server,
+        channel_to(f"unixs://{path}", tls=TLS(ca=authority.ca.cert)) as channel,
+    ):
+        assert await within(call(channel)) == b"pong"
+        assert (await server.request()).headers[":scheme"] == "https"
 
 
 async def test_closing_a_tls_connection_is_quick(authority: Authority) -> None:
-    async with H2Server(answers=pong, tls=server_context(authority)) as server:
-        async with channel_to(server, tls=TLS(ca=authority.ca.cert)) as channel:
-            await within(call(channel))
-            await within(channel.aclose(), 2)
+    async with (
+        H2Server(answers=pong, tls=server_context(authority)) as server,
+        channel_to(server, tls=TLS(ca=authority.ca.cert)) as channel,
+    ):
+        await within(call(channel))
+        await within(channel.aclose(), 2)
 
 
 def test_reasons_are_for_people() -> None:
