@@ -26,7 +26,8 @@ from etcd_async._pb.etcdserverpb import (
     LeaseTimeToLiveResponse,
 )
 from etcd_async._transport import methods
-from etcd_async.errors import EtcdError, LeaseExists, LeaseLost, LeaseNotFound, StatusCode
+from etcd_async._transport.tasks import Background
+from etcd_async.errors import ClientClosed, EtcdError, LeaseExists, LeaseLost, LeaseNotFound, StatusCode
 from etcd_async.ops import LeaseLike, lease_id
 from etcd_async.options import CLEANUP_TIMEOUT, CLIENT_DEFAULT, Timeout
 from etcd_async.types import LeaseGrant, LeaseTimeToLive
@@ -222,25 +223,52 @@ class Lease:
         try:
             return await asyncio.shield(grant.future)
         except asyncio.CancelledError:
-            with anyio.move_on_after(CLEANUP_TIMEOUT, shield=True):
-                await asyncio.wait([grant.future])
-            await self._revoke()
+            await self._revoke(after=grant)
             raise
         except EtcdError as error:
             if error.maybe_applied:
-                self._core.tasks.start("etcd_async.revoke", self._revoke)
+                self._core.tasks.start("etcd_async.revoke", self._revoke_now)
             raise
 
-    async def _revoke(self) -> None:
+    async def _revoke(self, after: Background[LeaseGrant] | None = None) -> None:
+        """
+        Revoke the lease, *after* the answer to its grant if that is still to come; wait for it, but not for long.
+
+        A task of its own does it: a cancellation of the one that waits must not leave the lease, and all that hangs on
+        it, to run out by itself. (A shielded scope would hold off only cancellations by anyio.)
+        """
         if self.loss.is_lost and isinstance(self.loss.reason and self.loss.reason.__cause__, LeaseNotFound):
             return
+        try:
+            revocation = self._core.tasks.start("etcd_async.revoke", lambda: self._revoke_now(after))
+        except ClientClosed as error:
+            self._note_unrevoked(error)
+        else:
+            await _finish(revocation)
+
+    async def _revoke_now(self, after: Background[LeaseGrant] | None = None) -> None:
         with anyio.CancelScope(shield=True):
+            if after is not None:
+                await asyncio.wait([after.future], timeout=CLEANUP_TIMEOUT)
             try:
                 await self._leases.revoke(self._id, timeout=min(self._ttl, CLEANUP_TIMEOUT))
             except LeaseNotFound:
                 pass
             except EtcdError as error:
-                _log.warning("lease %x could not be revoked and will run out by itself: %s", self._id, error)
+                self._note_unrevoked(error)
+
+    def _note_unrevoked(self, error: EtcdError) -> None:
+        _log.warning("lease %x could not be revoked and will run out by itself: %s", self._id, error)
+
+
+async def _finish(work: Background[None]) -> None:
+    """Wait until *work* has ended, also if cancelled meanwhile: then the cancellation comes after it."""
+    try:
+        await asyncio.wait([work.future])
+    except asyncio.CancelledError:
+        with anyio.CancelScope(shield=True):
+            await asyncio.wait([work.future])
+        raise
 
 
 def _random_id() -> int:
