@@ -114,6 +114,8 @@ def encode_timeout(seconds: float) -> bytes:
 
     Rounded up: our own timer, not the server's, is what ends a call in time.
     """
+    if 0 < seconds < 10_000:
+        return b"%dm" % -(-seconds * 1e3 // 1)
     for unit, scale in _TIMEOUT_UNITS:
         amount = max(0, -int(-seconds * scale // 1))
         if amount < 10**_MAX_TIMEOUT_DIGITS:
