@@ -42,7 +42,7 @@ def with_hint(reason: str, *, is_secure: bool, has_cert: bool) -> str:
 # Fragments of OpenSSL's reasons (ssl.SSLError.reason) that need translation to be of any help.
 _TLS_REASONS = {
     "CERTIFICATE_REQUIRED": "the server asks for a client certificate: set cert and key in TLS",
-    "BAD_CERTIFICATE": "the server refused the client's certificate",
+    "BAD_CERTIFICATE": "the server refused the client's certificate, or asks for one: set cert and key in TLS",
     "UNKNOWN_CA": "the server does not know the authority that signed the client's certificate",
     "HANDSHAKE_FAILURE": "the server refused the TLS handshake; it may ask for a client certificate",
     "WRONG_VERSION_NUMBER": "the server does not speak TLS here (use http://)",
