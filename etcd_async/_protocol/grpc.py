@@ -6,6 +6,7 @@ Raises the public errors of answers that break the rules; decides nothing about 
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable
 from typing import Final
@@ -16,6 +17,7 @@ from etcd_async.errors import ProtocolError, ResponseTooLarge, StatusCode
 PREFIX_SIZE: Final = 5
 _MAX_TIMEOUT_DIGITS: Final = 8
 _TIMEOUT_UNITS: Final = ((b"m", 1e3), (b"S", 1.0), (b"M", 1 / 60), (b"H", 1 / 3600))
+_LONGEST_TIMEOUT: Final = 99_999_998 * 3600.0
 _DIGITS: Final = re.compile(rb"[0-9]{1,9}")
 
 # grpc/doc/http-grpc-status-mapping.md; every other status is UNKNOWN.
@@ -116,11 +118,10 @@ def encode_timeout(seconds: float) -> bytes:
     """
     if 0 < seconds < 10_000:
         return b"%dm" % -(-seconds * 1e3 // 1)
-    for unit, scale in _TIMEOUT_UNITS:
-        amount = max(0, -int(-seconds * scale // 1))
-        if amount < 10**_MAX_TIMEOUT_DIGITS:
-            return b"%d%s" % (amount, unit)
-    return b"99999999H"
+    if seconds >= _LONGEST_TIMEOUT:
+        return b"99999999H"
+    rounded = ((unit, max(0, math.ceil(seconds * scale))) for unit, scale in _TIMEOUT_UNITS)
+    return next(b"%d%s" % (amount, unit) for unit, amount in rounded if amount < 10**_MAX_TIMEOUT_DIGITS)
 
 
 def prefixed(message: bytes) -> bytes:

@@ -74,15 +74,7 @@ class Connection:
         )
         self._inbox = Inbox(self, self.outbox, HeadReader(control.decode))
         self._deadlines = Deadlines(self.outbox.unfinished, self._expire)
-        self._heartbeat = Heartbeat(
-            ping_interval,
-            options.ping_timeout,
-            is_idle=lambda: self.outbox.is_idle,
-            ping=lambda: self.outbox.control(control.ping()),
-            give_up=lambda: self.abort(
-                f"no sign of life from the server for {ping_interval + options.ping_timeout:g} s"
-            ),
-        )
+        self._heartbeat = self._new_heartbeat(ping_interval, options.ping_timeout)
         self.outbox.control(control.answer())
 
     @property
@@ -179,6 +171,15 @@ class Connection:
         for exchange in self.outbox.drop(above=last_id):
             exchange.on_lost(self.reason, is_sent=False)
         self._retire()
+
+    def _new_heartbeat(self, interval: float, timeout: float) -> Heartbeat:
+        return Heartbeat(
+            interval,
+            timeout,
+            is_idle=lambda: self.outbox.is_idle,
+            ping=lambda: self.outbox.control(self._control.ping()),
+            give_up=lambda: self.abort(f"no sign of life from the server for {interval + timeout:g} s"),
+        )
 
     def _wake(self) -> None:
         if not self._is_scheduled:

@@ -141,7 +141,15 @@ def test_a_timeout_has_eight_digits_and_is_never_shorter(seconds: float) -> None
 
 @pytest.mark.parametrize(
     ("seconds", "encoded"),
-    [(5.0, b"5000m"), (0.0001, b"1m"), (0, b"0m"), (-1, b"0m"), (10.9, b"10900m"), (1e6, b"1000000S")],
+    [
+        (5.0, b"5000m"),
+        (0.0001, b"1m"),
+        (0, b"0m"),
+        (-1, b"0m"),
+        (10.9, b"10900m"),
+        (1e6, b"1000000S"),
+        (float("inf"), b"99999999H"),
+    ],
 )
 def test_timeouts_in_the_finest_unit_that_fits(seconds: float, encoded: bytes) -> None:
     assert encode_timeout(seconds) == encoded

@@ -135,6 +135,7 @@ async def test_the_server_closing_is_told_as_such() -> None:
 
 async def test_a_call_whose_time_is_up_when_the_server_resets_it_exceeded_its_deadline() -> None:
     async with H2Server() as server, channel_to(server) as channel:
+        await warm(server, channel)
         deadline = time.monotonic() + 0.05
         task = call(channel, deadline=deadline)
         request = await server.request()

@@ -37,6 +37,7 @@ async def test_01_an_unread_stream_does_not_stop_calls_on_its_connection() -> No
 
 async def test_02_a_deadline_or_a_loss_leaves_no_cancellation_behind() -> None:
     async with H2Server() as server, channel_to(server) as channel:
+        await warm(server, channel)
         task = asyncio.current_task()
         assert task is not None
 

@@ -170,6 +170,7 @@ async def test_a_refused_stream_was_not_sent() -> None:
 
 async def test_a_stream_has_a_deadline_if_it_was_given_one() -> None:
     async with H2Server() as server, channel_to(server) as channel:
+        await warm(server, channel)
         stream = await channel.open(WATCH, deadline=time.monotonic() + 0.03)
         request = await server.request()
         assert "grpc-timeout" in request.headers
