@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 
 from etcd_async._keeper import Keeper
+from etcd_async._keys import check_timeout
 from etcd_async._transport.caller import Caller
 from etcd_async._transport.tasks import Tasks
 from etcd_async.errors import ClientClosed, EtcdError
@@ -36,7 +37,10 @@ class Core:
 
     def seconds(self, timeout: Timeout) -> float | None:
         """Return the seconds that a call may take."""
-        return self.timeout if timeout is CLIENT_DEFAULT else timeout
+        if timeout is CLIENT_DEFAULT:
+            return self.timeout
+        check_timeout(timeout)
+        return timeout
 
     async def aclose(self) -> None:
         """End everything: watches and leases hear of it, calls fail, tasks and connections are gone on return."""

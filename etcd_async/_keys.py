@@ -1,7 +1,8 @@
-"""Keys and values at the door: text to bytes, prefixes and ranges to etcd's key and range_end."""
+"""Arguments at the door: text to bytes, prefixes and ranges to etcd's key and range_end, times checked."""
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 # etcd's two special ends (server/storage/mvcc): a range_end of one zero byte means "to the end of the key space".
@@ -77,3 +78,20 @@ def _from_start(first: bytes, end: str | bytes | None, from_key: bool) -> tuple[
     if last <= first:
         raise ValueError(f"end must sort after start: {last!r} <= {first!r}")
     return (first or FIRST), last
+
+
+def check_timeout(timeout: object) -> None:
+    """Refuse what is no number of seconds; None is no limit, and what is not positive has passed already."""
+    if timeout is None:
+        return
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float):
+        raise TypeError(f"timeout must be a number of seconds or None, not {type(timeout).__name__}")
+    if math.isnan(timeout):
+        raise ValueError("timeout must be a number of seconds or None, not nan")
+
+
+def check_patience(timeout: float | None) -> None:
+    """Refuse what is not a time to wait; None is for ever."""
+    check_timeout(timeout)
+    if timeout is not None and timeout < 0:
+        raise ValueError(f"timeout must not be negative, not {timeout}")

@@ -8,10 +8,10 @@ from typing import Any, Self, TypedDict, Unpack
 
 from etcd_async import _codec
 from etcd_async._core import Core
-from etcd_async._keys import to_bytes
+from etcd_async._keys import check_timeout, to_bytes
 from etcd_async._keyspace import Keyspace
 from etcd_async._loss import OnLoss
-from etcd_async._protocol.endpoints import parse
+from etcd_async._protocol.endpoints import Endpoint, parse
 from etcd_async._transport import methods
 from etcd_async._transport.caller import Caller
 from etcd_async._transport.tasks import Tasks
@@ -139,14 +139,17 @@ class Client(Namespace):
         transport: TransportOptions | None = None,
     ) -> None:
         _check_timeout(timeout)
+        prefix = to_bytes(namespace, "namespace")
+        parsed = [parse(each) for each in _split(endpoints)]
+        _check_tls(tls, parsed)
         tasks = Tasks(self._crashed)
         caller = Caller(
-            [parse(each) for each in _split(endpoints)],
+            parsed,
             tls=tls,
             options=transport or TransportOptions(),
             credentials=_credentials(user, password),
         )
-        super().__init__(Core(caller, tasks, timeout), Keyspace(to_bytes(namespace, "namespace")))
+        super().__init__(Core(caller, tasks, timeout), Keyspace(prefix))
 
     @classmethod
     async def connect(cls, endpoints: str | Sequence[str] = "localhost:2379", **options: Unpack[ClientOptions]) -> Self:
@@ -195,6 +198,8 @@ class Client(Namespace):
 
 
 def _split(endpoints: str | Sequence[str]) -> list[str]:
+    if not isinstance(endpoints, Sequence):
+        raise TypeError(f"endpoints must be str or a sequence of str, not {type(endpoints).__name__}")
     several = endpoints.split(",") if isinstance(endpoints, str) else list(endpoints)
     if not several:
         raise ValueError("endpoints must name at least one server")
@@ -207,6 +212,16 @@ def _credentials(user: str | None, password: str | None) -> Credentials | None:
     return None if user is None or password is None else Credentials(user, password)
 
 
+def _check_tls(tls: TLS | None, endpoints: Sequence[Endpoint]) -> None:
+    if tls is None:
+        return
+    if not isinstance(tls, TLS):
+        raise TypeError(f"tls must be a TLS, not {type(tls).__name__}")
+    if all(endpoint.tls is False for endpoint in endpoints):
+        raise ValueError("tls is given, but every endpoint is a plain one: say https:// or unixs://")
+
+
 def _check_timeout(timeout: float | None) -> None:
+    check_timeout(timeout)
     if timeout is not None and not timeout > 0:
         raise ValueError(f"timeout must be positive, or None for no limit, not {timeout!r}")

@@ -77,7 +77,7 @@ class CompoundKV(KV):
             revision: As of this revision; None for now.
             timeout: Seconds for each page that is read; None for no limit.
         """
-        most = ops.at_least(limit, "limit", 1)
+        most = ops.optional(limit, "limit", 1)
         pattern = None if match is None else to_bytes(match, "match")
         found: list[bytes] = []
         page = min(most, 1000) if most and pattern is None else 1000
@@ -163,6 +163,8 @@ class CompoundKV(KV):
         Raises:
             TooManyOps: The server's limit (128 operations unless configured) is passed and *atomic* is True.
         """
+        if not isinstance(items, Mapping):
+            raise TypeError(f"items must be a mapping of keys to values, not {type(items).__name__}")
         puts = [ops.put(key, value, lease=lease) for key, value in items.items()]
         results = await self._bulk(puts, atomic, timeout)
         return PutResult(results[-1].revision)
@@ -178,8 +180,8 @@ class CompoundKV(KV):
         Raises:
             TooManyOps: The server's limit (128 operations unless configured) is passed and *atomic* is True.
         """
-        if isinstance(keys, str | bytes):
-            raise TypeError("keys must be a collection of keys, not one key: use delete(key)")
+        if isinstance(keys, str | bytes) or not isinstance(keys, Iterable):
+            raise TypeError(f"keys must be a collection of keys, not {type(keys).__name__}; for one use delete(key)")
         results = await self._bulk([ops.delete(key) for key in keys], atomic, timeout)
         deletes = [each for result in results for each in result.results if isinstance(each, DeleteResult)]
         return DeleteResult(sum(each.deleted for each in deletes), revision=results[-1].revision)

@@ -249,7 +249,7 @@ class KV:
             raise TypeError(f"op must be an operation such as put(key, value), not {type(op).__name__}")
         core, space = self._core, self._space
         payload = rpc.encode(space.outgoing(op) if space.prefix else op)
-        seconds = core.timeout if timeout is CLIENT_DEFAULT else timeout
+        seconds = core.timeout if timeout is CLIENT_DEFAULT else core.seconds(timeout)
         if type(op) is not ops.Txn:
             result = rpc.decode(await core.caller.unary(rpc.method, payload, timeout=seconds))
         else:

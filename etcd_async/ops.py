@@ -39,6 +39,7 @@ __all__ = [
     "lease_id",
     "lease_of",
     "mod_revision",
+    "optional",
     "put",
     "range",
     "txn",
@@ -205,12 +206,12 @@ def put(
         raise ValueError("value must be empty when ignore_value is set")
     if ignore_lease and lease is not None:
         raise ValueError("lease must be None when ignore_lease is set")
-    return Put(to_key(key), raw, lease_id(lease), prev_kv, ignore_value, ignore_lease)
+    return Put(to_key(key), raw, 0 if lease is None else lease_id(lease), prev_kv, ignore_value, ignore_lease)
 
 
 def get(key: str | bytes, *, revision: int | None = None, serializable: bool = False, keys_only: bool = False) -> Get:
     """Build a read of one key; see `etcd_async.kv.KV.get`."""
-    return Get(to_key(key), at_least(revision, "revision", 1), serializable, keys_only)
+    return Get(to_key(key), optional(revision, "revision", 1), serializable, keys_only)
 
 
 def range(  # the verb's own name in etcd; users call it as ops.range or client.range
@@ -237,17 +238,17 @@ def range(  # the verb's own name in etcd; users call it as ops.range or client.
     return Range(
         first,
         last,
-        at_least(limit, "limit", 1),
-        at_least(revision, "revision", 1),
+        optional(limit, "limit", 1),
+        optional(revision, "revision", 1),
         order,
         target,
         serializable,
         keys_only,
         count_only,
-        at_least(min_mod_revision, "min_mod_revision", 0),
-        at_least(max_mod_revision, "max_mod_revision", 1),
-        at_least(min_create_revision, "min_create_revision", 0),
-        at_least(max_create_revision, "max_create_revision", 1),
+        optional(min_mod_revision, "min_mod_revision", 0),
+        optional(max_mod_revision, "max_mod_revision", 1),
+        optional(min_create_revision, "min_create_revision", 0),
+        optional(max_create_revision, "max_create_revision", 1),
     )
 
 
@@ -345,9 +346,7 @@ def lease_of(key: str | bytes | None = None, *, prefix: str | bytes | None = Non
 
 
 def lease_id(lease: object) -> int:
-    """Return the id of a lease, 0 for None; what is neither is a TypeError."""
-    if lease is None:
-        return 0
+    """Return the id of a lease; what is neither a lease nor an id is a TypeError."""
     found = lease if isinstance(lease, int) else getattr(lease, "id", None)
     if not isinstance(found, int) or isinstance(found, bool):
         raise TypeError(f"lease must be a lease or its id, not {type(lease).__name__}")
@@ -355,14 +354,17 @@ def lease_id(lease: object) -> int:
 
 
 def at_least(number: object, name: str, lowest: int) -> int:
-    """Return *number*, 0 for None; below *lowest* is a ValueError, not an int a TypeError, both naming *name*."""
-    if number is None:
-        return 0
+    """Return *number*; below *lowest* is a ValueError, not an int a TypeError, both naming *name*."""
     if not isinstance(number, int) or isinstance(number, bool):
         raise TypeError(f"{name} must be an int, not {type(number).__name__}")
     if number < lowest:
         raise ValueError(f"{name} must be at least {lowest}, not {number}")
     return number
+
+
+def optional(number: object, name: str, lowest: int) -> int:
+    """Return *number* as `at_least` does, or 0 for None."""
+    return 0 if number is None else at_least(number, name, lowest)
 
 
 def _sorting(sort_by: SortBy | None, descending: bool) -> tuple[SortOrder, SortTarget]:
@@ -383,6 +385,8 @@ _OPS = (Put, Get, Range, Delete, Txn)
 
 
 def _items(items: Sequence[_T], name: str, kinds: tuple[type, ...]) -> tuple[_T, ...]:
+    if isinstance(items, kinds):
+        raise TypeError(f"{name} must be a sequence of such, not one {type(items).__name__}")
     for item in items:
         if not isinstance(item, kinds):
             expected = (

@@ -81,7 +81,7 @@ class Services(CompoundKV):
         request = WatchCreateRequest(
             key=key_on_server,
             range_end=end_on_server,
-            start_revision=ops.at_least(start_revision, "start_revision", 1),
+            start_revision=ops.optional(start_revision, "start_revision", 1),
             progress_notify=progress,
             filters=check_filters(filters),
             prev_kv=prev_kv,

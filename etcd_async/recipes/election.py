@@ -9,7 +9,7 @@ from typing import Self
 import anyio
 
 from etcd_async import ops
-from etcd_async._keys import to_bytes, to_key
+from etcd_async._keys import check_patience, to_bytes, to_key
 from etcd_async._loss import Guard, OnLoss, check_on_loss
 from etcd_async.errors import ElectionTimeout, LeadershipLost
 from etcd_async.lease import check_ttl
@@ -81,6 +81,7 @@ class Leadership:
         self, client: Services, contender: Contender, value: bytes, *, timeout: float | None, on_loss: OnLoss
     ) -> None:
         check_on_loss(on_loss)
+        check_patience(timeout)
         self._client = client
         self._contender = contender
         self._value = value

@@ -8,7 +8,7 @@ from typing import Self
 import anyio
 
 from etcd_async import ops
-from etcd_async._keys import to_key
+from etcd_async._keys import check_patience, to_key
 from etcd_async._loss import Guard, OnLoss, check_on_loss
 from etcd_async.errors import LockLost, LockTimeout
 from etcd_async.lease import check_ttl
@@ -49,8 +49,7 @@ class Lock:
         on_loss: OnLoss = "cancel",
     ) -> None:
         check_on_loss(on_loss)
-        if timeout is not None and timeout < 0:
-            raise ValueError(f"timeout must not be negative, not {timeout}")
+        check_patience(timeout)
         self.name: bytes = to_key(name, "name")
         self._client = client
         self._ttl = check_ttl(ttl)
