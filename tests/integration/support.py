@@ -11,8 +11,6 @@ from etcd_async.testing import EtcdServer
 
 T = TypeVar("T")
 
-PREFIX_OF_TASKS = "etcd_async"
-
 
 async def within(awaitable: Awaitable[T], seconds: float = 8.0) -> T:
     """Return what *awaitable* does, or fail after *seconds*."""
@@ -76,9 +74,9 @@ async def wipe(client: Client) -> None:
             continue  # it expired meanwhile
 
 
-def own_tasks() -> list[str]:
-    """Return the names of the client's own tasks in this loop."""
-    return [task.get_name() for task in asyncio.all_tasks() if task.get_name().startswith(PREFIX_OF_TASKS)]
+def tasks() -> set[asyncio.Task[Any]]:
+    """Return the tasks of this loop, but for those in which anyio's plugin runs tests and fixtures."""
+    return {task for task in asyncio.all_tasks() if "TestRunner" not in repr(task)}
 
 
 async def metric(server: EtcdServer, line: str) -> float:
