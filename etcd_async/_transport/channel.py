@@ -11,6 +11,7 @@ from etcd_async._protocol.headers import Metadata, request_block, timeout_field
 from etcd_async._transport.calls import Unary, check_size
 from etcd_async._transport.connector import Connector
 from etcd_async._transport.stream import Stream
+from etcd_async.errors import DeadlineExceeded
 from etcd_async.options import TLS, Backoff, TransportOptions
 
 _REMEMBERED_BLOCKS = 256
@@ -98,7 +99,7 @@ class Channel:
 
         Raises:
             AttemptFailed: No connection.
-            DeadlineExceeded: *deadline* passed while connecting.
+            DeadlineExceeded: *deadline* passed before the stream was open.
             ClientClosed: The channel was closed.
         """
         connection = await self._connector.connected(deadline)
@@ -125,7 +126,10 @@ class Channel:
         block = self._blocks.get((path, metadata)) or self._new_block(path, metadata)
         if deadline is None:
             return block
-        return block + timeout_field(encode_timeout(deadline - time.monotonic()))
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise DeadlineExceeded("the deadline had passed before anything was sent")
+        return block + timeout_field(encode_timeout(left))
 
     def _new_block(self, path: str, metadata: Metadata) -> bytes:
         if len(self._blocks) >= _REMEMBERED_BLOCKS:

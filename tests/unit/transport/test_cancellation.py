@@ -49,10 +49,17 @@ async def test_a_deadline_in_the_queue_was_applied_by_nobody() -> None:
         assert len(request.peer.events(RequestReceived)) == 2
 
 
-async def test_a_deadline_that_has_passed_already_ends_the_call_at_once() -> None:
+async def test_a_deadline_that_has_passed_already_ends_the_call_unsent() -> None:
     async with H2Server() as server, channel_to(server) as channel:
         with pytest.raises(DeadlineExceeded):
             await within(channel.unary(PATH, b"", deadline=time.monotonic() - 1))
+        await warm(server, channel)
+        for attempt in (channel.unary(PATH, b"", deadline=time.monotonic() - 1), channel.open(PATH, deadline=0.0)):
+            with pytest.raises(DeadlineExceeded) as caught:
+                await within(attempt)
+            assert not caught.value.maybe_applied
+        await warm(server, channel)
+        assert len((await server.peer()).events(RequestReceived)) == 2
 
 
 async def test_deadlines_of_many_calls_are_kept_each() -> None:

@@ -116,8 +116,8 @@ async def test_a_server_that_begins_with_something_else_broke_http_2() -> None:
 
 async def test_a_server_that_only_accepts_is_no_connection() -> None:
     async with H2Server(greets=False) as server:
-        said = await reason_for(server.endpoint, options(connect_timeout=0.05))
-        assert said == "connected, but the server did not speak HTTP/2 within 0.05 s"
+        said = await reason_for(server.endpoint, options(connect_timeout=0.2))
+        assert said == "connected, but the server did not speak HTTP/2 within 0.2 s"
 
 
 async def test_a_server_that_says_goodbye_at_once_is_a_failed_attempt() -> None:
