@@ -9,14 +9,14 @@ is one revocation, which can't touch anybody else's key.
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 
 from etcd_async import ops
 from etcd_async._loss import Loss, guarding
 from etcd_async.errors import Compacted, LeaseLost
 from etcd_async.lease import Lease
 from etcd_async.services import Services
-from etcd_async.types import KeyValue, OpResult, RangeResult
+from etcd_async.types import KeyValue, RangeResult
 
 __all__ = ["Contender"]
 
@@ -78,7 +78,8 @@ class Contender:
         """Wait until nobody is ahead; raises the loss if the lease or the key is lost before that."""
         with guarding(self.loss):
             while (ahead := await self._predecessor()) is not None:
-                await self._wait_gone(*ahead)
+                with suppress(Compacted):  # the queue is looked at again in any case
+                    await self._wait_gone(*ahead)
 
     async def leave(self) -> None:
         """Give up the place, first or not; never raises for an unreachable server: the lease runs out by itself."""
@@ -103,27 +104,29 @@ class Contender:
             else:
                 self._lose("its key was deleted")
 
+    # Ranges, not read-only transactions: etcd before 3.5.6 panics when one of those is cancelled while it runs, and
+    # waiting for a lock is what people cancel (https://github.com/etcd-io/etcd/issues/14110).
+
     async def _still_there(self) -> int:
-        result = await self._client.txn(then=[ops.get(self.key, keys_only=True)], timeout=None)
-        self._check_own(result.results[0])
-        return result.revision
+        own = await self._client.range(start=self.key, end=self.key + b"\x00", keys_only=True, timeout=None)
+        self._check_own(own)
+        return own.revision
 
     async def _predecessor(self) -> tuple[bytes, int] | None:
-        ahead = ops.range(
+        queue = await self._client.range(
             prefix=self._prefix,
-            max_create_revision=self.revision - 1,
+            max_create_revision=self.revision,
             sort_by="create_revision",
             descending=True,
-            limit=1,
+            limit=2,
             keys_only=True,
+            timeout=None,
         )
-        result = await self._client.txn(then=[ops.get(self.key, keys_only=True), ahead], timeout=None)
-        own, found = result.results
-        self._check_own(own)
-        return (found[0].key, result.revision) if isinstance(found, RangeResult) and found else None
+        self._check_own(queue)
+        return (queue[1].key, queue.revision) if len(queue) > 1 else None
 
-    def _check_own(self, own: OpResult) -> None:
-        if not isinstance(own, KeyValue) or own.create_revision != self.revision:
+    def _check_own(self, found: RangeResult) -> None:
+        if not found or found[0].create_revision != self.revision:
             self._lose("its key was deleted")
 
     async def _wait_gone(self, key: bytes, revision: int) -> None:
