@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+import anyio
+
 from etcd_async._keeper import Keeper
 from etcd_async._keys import check_timeout
 from etcd_async._transport.caller import Caller
 from etcd_async._transport.tasks import Tasks
 from etcd_async.errors import ClientClosed, EtcdError
-from etcd_async.options import CLIENT_DEFAULT, Timeout
+from etcd_async.options import CLIENT_DEFAULT, FAREWELL_TIMEOUT, Timeout
 from etcd_async.watch import Watcher
 
 __all__ = ["Core"]
@@ -46,9 +48,11 @@ class Core:
         """End everything: watches and leases hear of it, calls fail, tasks and connections are gone on return."""
         self.abandon(ClientClosed())
         try:
-            await self.tasks.aclose()
+            with anyio.move_on_after(FAREWELL_TIMEOUT):  # scopes that are just being left still tell the server
+                await self.tasks.aclose()
         finally:
             await self.caller.aclose()
+        await self.tasks.aclose()
 
     def abandon(self, reason: EtcdError) -> None:
         """Tell every watch and every lease kept alive that it goes on no longer."""

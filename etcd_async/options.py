@@ -13,6 +13,7 @@ __all__ = [
     "DEFAULT_LEASE_TTL",
     "DEFAULT_SERVICE_TTL",
     "DEFAULT_TIMEOUT",
+    "FAREWELL_TIMEOUT",
     "TLS",
     "WATCH_BUFFER_BATCHES",
     "WATCH_BUFFER_BYTES",
@@ -43,6 +44,8 @@ DEFAULT_LEASE_TTL: Final = 30.0
 DEFAULT_SERVICE_TTL: Final = 15.0
 CLEANUP_TIMEOUT: Final = 2.0
 """How long leaving a scope may take at most when the server does not answer, in seconds."""
+FAREWELL_TIMEOUT: Final = 0.5
+"""How much of that is left when the client is closed meanwhile."""
 
 WATCH_BUFFER_BATCHES: Final = 1000
 WATCH_BUFFER_BYTES: Final = 16 * 1024 * 1024
