@@ -73,6 +73,15 @@ class KeepAlive:
         """True while a lease is to be kept alive."""
         return bool(self._leases)
 
+    @property
+    def max_answer(self) -> int | None:
+        """Answers are all small."""
+        return None
+
+    def ask_for_less(self) -> bool:
+        """Return False: an answer can't be smaller."""
+        return False
+
     def add(self, lease_id: int, *, ttl: float, granted_at: float) -> None:
         """Keep renewing a lease of *ttl* seconds, granted by a request sent at *granted_at*; replaces the same id."""
         self._leases[lease_id] = _Lease(ttl, granted_at, granted_at + ttl)

@@ -40,6 +40,15 @@ class Machine(Protocol[Request, Response, Output]):
         """True while there is anything to say or to hear."""
         ...
 
+    @property
+    def max_answer(self) -> int | None:
+        """Largest answer to take on the next stream, in bytes; None for as much as the client takes of any call."""
+        ...
+
+    def ask_for_less(self) -> bool:
+        """Hear that an answer was too large; return whether the next stream will bring smaller ones."""
+        ...
+
     def stream_opened(self, now: float) -> None:
         """Start anew on a fresh stream."""
         ...

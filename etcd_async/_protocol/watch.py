@@ -14,6 +14,9 @@ What it holds, on every etcd from 3.4 on:
   before the resume point are dropped, so each event is delivered once.
 * Late answers and events of an earlier creation can't reach another watch (`creations`).
 * A revision is never split, fragments or not (`cursor`).
+* Answers come in one piece up to `MAX_ANSWER`; a larger one makes all watches ask for fragments from then on. Not from
+  the start: the server measures the whole fragment again for each event it adds (server ``v3rpc/watch.go``
+  sendFragments), which for many small events takes it longer than all else together.
 * Progress is never ahead of events. Progress of one watch comes in order with its events. Progress of the whole stream
   (id -1, the answer to `request_progress`) does so only from etcd 3.4.25 and 3.5.8 on: unless told that the server
   orders it (`orders_progress`), it is taken for no more than a sign of life, and reported as far as this watch has
@@ -39,6 +42,7 @@ from etcd_async._protocol.retry import Outcome, classify
 from etcd_async.errors import EtcdError, RpcError, error_for_cancel_reason
 from etcd_async.types import Event
 
+MAX_ANSWER = 16 * 1024 * 1024
 PROGRESS_INTERVAL = 0.2  # seconds until an unanswered progress request is repeated; etcd resyncs watches every 0.1 s
 MAX_REFUSALS = 5  # creations refused in a row, each on a stream of its own, until a stale token counts as final
 
@@ -109,6 +113,7 @@ class Watches:
 
     def __init__(self) -> None:
         self.orders_progress = False
+        self._in_fragments = False
         self._watches: dict[int, _Watch] = {}
         self._pending: dict[int, _Watch] = {}
         self._creations: Creations[_Watch] = Creations()
@@ -122,6 +127,16 @@ class Watches:
         """True while there is a watch that is not paused."""
         return bool(self._pending or self._creations)
 
+    @property
+    def max_answer(self) -> int | None:
+        """Largest answer to take in one piece, in bytes; None once they come in fragments."""
+        return None if self._in_fragments else MAX_ANSWER
+
+    def ask_for_less(self) -> bool:
+        """Have the server cut its answers into fragments; False if it does already."""
+        had_fragments, self._in_fragments = self._in_fragments, True
+        return not had_fragments
+
     def add(self, request: WatchCreateRequest) -> int:
         """
         Register a watch and return its handle, which is never used again.
@@ -132,7 +147,7 @@ class Watches:
         if request.start_revision < 1:
             raise ValueError(f"start_revision must be at least 1, not {request.start_revision}")
         self._last_handle += 1
-        watch = _Watch(self._last_handle, replace(request, fragment=True), Cursor(request.start_revision))
+        watch = _Watch(self._last_handle, request, Cursor(request.start_revision))
         self._watches[watch.handle] = self._pending[watch.handle] = watch
         return watch.handle
 
@@ -226,7 +241,12 @@ class Watches:
     def _creation(self, watch: _Watch) -> WatchCreateRequest:
         watch.wire_id = self._creations.create(watch)
         watch.state = _State.CREATING
-        return replace(watch.request, watch_id=watch.wire_id, start_revision=watch.cursor.next_revision)
+        return replace(
+            watch.request,
+            watch_id=watch.wire_id,
+            start_revision=watch.cursor.next_revision,
+            fragment=self._in_fragments,
+        )
 
     def _make_pending(self, watch: _Watch) -> None:
         watch.cursor.rewind()

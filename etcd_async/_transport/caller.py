@@ -157,7 +157,9 @@ class Caller:
 
         return await self._attempt(self._call(method, self._deadline(timeout)), attempt)
 
-    async def open(self, method: Method, payload: bytes | None = None, *, timeout: float | None) -> CallStream:
+    async def open(
+        self, method: Method, payload: bytes | None = None, *, timeout: float | None, limit: int | None = None
+    ) -> CallStream:
         """
         Open a server stream for one request, or a duplex stream for requests to come.
 
@@ -165,6 +167,7 @@ class Caller:
             method: Of kind SERVER_STREAM or DUPLEX.
             payload: The one request, encoded; None for a duplex stream.
             timeout: Seconds until it must be open, login and connection included; the stream itself has no deadline.
+            limit: Largest message to receive, in bytes, if that is less than ``max_receive_bytes``.
 
         Raises:
             Unavailable: No endpoint could be connected to; names each with the reason.
@@ -173,7 +176,7 @@ class Caller:
         """
 
         async def attempt(at: _Place, until: float | None) -> CallStream:
-            stream = await self._open(method, at, until)
+            stream = await self._open(method, at, until, limit)
             if payload is not None:
                 stream.send(payload, end=True)
             return CallStream(stream, at.endpoint, lambda error: self._note(at, error))
@@ -232,10 +235,10 @@ class Caller:
         if isinstance(error, AttemptFailed | DeadlineExceeded) or _is_unavailable(error):
             self._pool.failed(at.endpoint, self._clock(), reason_of(error))
 
-    async def _open(self, method: Method, at: _Place, until: float | None) -> Stream:
+    async def _open(self, method: Method, at: _Place, until: float | None, limit: int | None) -> Stream:
         metadata = at.metadata + HAS_LEADER if method.kind is Kind.DUPLEX else at.metadata
         with anyio.move_on_after(None if until is None else until - self._clock()):
-            return await at.channel.open(method.path, metadata=metadata)
+            return await at.channel.open(method.path, metadata=metadata, limit=limit)
         raise DeadlineExceeded("the deadline passed while connecting")
 
     def _channel(self, endpoint: Endpoint) -> Channel:

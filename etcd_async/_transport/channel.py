@@ -88,7 +88,9 @@ class Channel:
                 answer.exception()  # It came in the same turn; asyncio warns of errors that nobody looks at.
             raise
 
-    async def open(self, path: str, *, metadata: Metadata = (), deadline: float | None = None) -> Stream:
+    async def open(
+        self, path: str, *, metadata: Metadata = (), deadline: float | None = None, limit: int | None = None
+    ) -> Stream:
         """
         Open a server stream or duplex stream; its first bytes leave with the next write.
 
@@ -96,6 +98,7 @@ class Channel:
             path: Of the method.
             metadata: Request headers, ASCII.
             deadline: When the whole stream must be over, on `time.monotonic`'s clock; None for never.
+            limit: Largest message to receive, in bytes, if that is less than ``max_receive_bytes``.
 
         Raises:
             AttemptFailed: No connection.
@@ -107,7 +110,7 @@ class Channel:
             self._block(path, metadata, deadline),
             connection=connection,
             deadline=deadline,
-            limit=self._options.max_receive_bytes,
+            limit=min(self._options.max_receive_bytes, limit or self._options.max_receive_bytes),
             send_limit=self._options.max_send_bytes,
         )
         connection.start(stream)

@@ -151,7 +151,7 @@ class Duplex(Generic[Request, Response, Output]):
 
     async def _hold_stream(self, failures: int) -> None:
         try:
-            stream = await self._caller.open(self._method, timeout=OPEN_TIMEOUT)
+            stream = await self._caller.open(self._method, timeout=OPEN_TIMEOUT, limit=self._machine.max_answer)
             try:
                 self._opened(stream)
                 await self._hear(stream)
@@ -209,4 +209,6 @@ class Duplex(Generic[Request, Response, Output]):
             return outcome is Outcome.REFUSED or (outcome is Outcome.STALE_TOKEN and not self._caller.has_user)
         if isinstance(error, ProtocolError):
             return failures >= MAX_PROTOCOL_ERRORS - 1
-        return isinstance(error, ClientClosed | ResponseTooLarge)
+        if isinstance(error, ResponseTooLarge):
+            return not self._machine.ask_for_less()
+        return isinstance(error, ClientClosed)

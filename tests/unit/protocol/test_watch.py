@@ -6,6 +6,7 @@ from etcd_async._codec.responses import WatchResponse
 from etcd_async._pb.etcdserverpb import WatchCreateRequest, WatchCreateRequestFilterType, WatchRequest
 from etcd_async._protocol.machine import AT_ONCE, Reopen
 from etcd_async._protocol.watch import (
+    MAX_ANSWER,
     MAX_REFUSALS,
     PROGRESS_INTERVAL,
     Batch,
@@ -111,9 +112,21 @@ def test_a_creation_says_all_that_was_asked_for_under_an_id_of_ours() -> None:
         progress_notify=True,
         filters=[no_put],
         watch_id=1,
-        fragment=True,
     )
     assert (asked.watch_id, asked.fragment) == (0, False)
+
+
+def test_fragments_are_asked_for_once_an_answer_was_too_large() -> None:
+    machine, _, wire_id = active()
+    limits = [machine.max_answer]
+    deliver(machine, wire_id, 12)
+    assert machine.ask_for_less()
+    machine.stream_lost(0.0)
+    machine.stream_opened(0.0)
+    [creation] = creations(machine.to_send(0.0))
+    assert (creation.fragment, creation.start_revision) == (True, 13)
+    assert [*limits, machine.max_answer] == [MAX_ANSWER, None]
+    assert not machine.ask_for_less()
 
 
 @pytest.mark.parametrize("revision", [0, -1])

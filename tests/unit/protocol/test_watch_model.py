@@ -31,6 +31,7 @@ STALE = "rpc error: code = Unauthenticated desc = etcdserver: invalid auth token
 class Watcher:
     key: bytes
     next_revision: int
+    takes_fragments: bool
 
 
 @dataclass
@@ -74,13 +75,12 @@ class Etcd:
             self._answer(-1)
 
     def _create(self, creation: WatchCreateRequest) -> None:
-        assert creation.fragment
         assert creation.watch_id not in self.watchers
         if self.is_token_stale or creation.key == FORBIDDEN:
             reason = STALE if self.is_token_stale else DENIED
             self._answer(-1, created=True, canceled=True, cancel_reason=reason)
         else:
-            self.watchers[creation.watch_id] = Watcher(creation.key, creation.start_revision)
+            self.watchers[creation.watch_id] = Watcher(creation.key, creation.start_revision, creation.fragment)
             self._answer(creation.watch_id, created=True)
 
     def sync(self, wire_id: int, revisions: int, cuts: Sequence[int]) -> None:
@@ -95,7 +95,8 @@ class Etcd:
         events = [event for event in events if event.revision <= (last or [0])[0]]
         is_all = not last or not self.events(watcher.key, last[0] + 1, self.revision)
         watcher.next_revision = max(watcher.next_revision, self.revision + 1 if is_all else last[0] + 1)
-        bounds = sorted({0, len(events), *(cut for cut in cuts if cut < len(events))})
+        inner = [cut for cut in cuts if cut < len(events)] if watcher.takes_fragments else []
+        bounds = sorted({0, len(events), *inner})
         for start, end in pairwise(bounds):
             self._answer(wire_id, events=tuple(events[start:end]), fragment=end < len(events))
 
@@ -134,9 +135,11 @@ class WatchService(RuleBasedStateMachine):
         self.users: dict[int, Watching] = {}
         self.is_open = False
 
-    @initialize(orders_progress=st.booleans())
-    def choose_version(self, orders_progress: bool) -> None:
+    @initialize(orders_progress=st.booleans(), in_fragments=st.booleans())
+    def choose_version(self, orders_progress: bool, in_fragments: bool) -> None:
         self.etcd.orders_progress = orders_progress
+        if in_fragments:
+            self.machine.ask_for_less()
 
     # What users do.
 
@@ -218,8 +221,10 @@ class WatchService(RuleBasedStateMachine):
         self.machine.orders_progress = self.etcd.orders_progress
 
     @precondition(lambda self: self.is_open)
-    @rule()
-    def cut(self) -> None:
+    @rule(was_too_large=st.booleans())
+    def cut(self, was_too_large: bool) -> None:
+        if was_too_large:
+            self.machine.ask_for_less()
         self.is_open = False
         self.etcd.cut()
         self.machine.stream_lost(0.0)
@@ -240,7 +245,7 @@ class WatchService(RuleBasedStateMachine):
 
     def take(self, output: Output | Reopen) -> None:
         if isinstance(output, Reopen):
-            self.cut()
+            self.cut(was_too_large=False)
         elif isinstance(output, Batch):
             self.take_events(self.users[output.handle], output)
         elif isinstance(output, Progress):
@@ -277,7 +282,7 @@ class WatchService(RuleBasedStateMachine):
             self.machine.resume(handle)
             user.is_paused = False
         if self.is_open:
-            self.cut()
+            self.cut(was_too_large=False)
         self.open()
         self.send()
         while self.etcd.requests or self.etcd.answers:

@@ -32,7 +32,8 @@ async def given(answer: Answer) -> bytes | None:
 class FakeStream:
     """A stream that hands out what the test puts into it."""
 
-    def __init__(self, path: str, metadata: Metadata, answers: list[Answer]) -> None:
+    def __init__(self, path: str, metadata: Metadata, answers: list[Answer], limit: int | None) -> None:
+        self.limit = limit
         self.path = path
         self.metadata = metadata
         self.sent: list[bytes] = []
@@ -159,11 +160,13 @@ class FakeChannel:
         assert answer is not None
         return answer
 
-    async def open(self, path: str, *, metadata: Metadata = (), deadline: float | None = None) -> FakeStream:
+    async def open(
+        self, path: str, *, metadata: Metadata = (), deadline: float | None = None, limit: int | None = None
+    ) -> FakeStream:
         network = self._network
         network.asked.append(Asked(self.endpoint.text, path, b"", metadata, deadline))
         await given(network.openings.get(self.endpoint.text))
-        stream = FakeStream(path, metadata, network.messages)
+        stream = FakeStream(path, metadata, network.messages, limit)
         network.opened(stream)
         return stream
 

@@ -51,6 +51,12 @@ class Script:
     happened: list[str] = field(default_factory=list)
     on_answer: Callable[[str], list[str | Reopen]] = lambda answer: [f"heard {answer}"]
     is_open: bool = False
+    max_answer: int | None = None
+    can_do_with_less: bool = False
+
+    def ask_for_less(self) -> bool:
+        could, self.can_do_with_less = self.can_do_with_less, False
+        return could
 
     def stream_opened(self, now: float) -> None:
         self.is_open = True
@@ -356,6 +362,20 @@ async def test_what_no_stream_will_cure_is_told_to_the_users(
         await settled()
         assert len(network.streams) == 1
         await stage.speaking(1, "two")  # for those who come later
+
+
+async def test_after_an_answer_that_was_too_large_the_next_stream_is_asked_for_less(
+    network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "wait", lambda *arguments: 0.0)
+    async with staged(network) as stage:
+        stage.machine.max_answer, stage.machine.can_do_with_less = 7, True
+        (await stage.speaking(0, "one")).put(ResponseTooLarge("too large"))
+        stage.machine.max_answer = None
+        second = await stage.speaking(1, "two")
+        assert [stream.limit for stream in network.streams] == [7, None]
+        second.put(ResponseTooLarge("too large"))
+        await stage.listener.heard("failed: ResponseTooLarge")
 
 
 async def test_a_user_who_can_not_log_in_is_told(network: Network) -> None:
