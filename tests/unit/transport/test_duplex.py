@@ -237,8 +237,9 @@ async def test_an_answer_can_make_the_machine_speak(network: Network) -> None:
 
 async def test_the_machine_speaks_when_it_said_it_would(network: Network) -> None:
     async with staged(network) as stage:
-        stage.machine.wakeup = time.monotonic() + 0.02
         stream = await stage.speaking(0, "one")
+        stage.machine.wakeup = time.monotonic() + 0.02
+        stage.duplex.wake()
         assert await stream.has_sent(2) == [b"one", b"by the clock"]
 
 
