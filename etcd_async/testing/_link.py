@@ -49,6 +49,7 @@ class Link:
         self._sink: socket.socket | None = None
         self._is_orderly = False
         self.has_lost_bytes = False
+        self._is_doomed = False
 
     @property
     def is_cut(self) -> bool:
@@ -67,6 +68,10 @@ class Link:
             self._is_orderly = not self.has_lost_bytes
         if self._sink is not None:
             await self._finish(self._sink)
+
+    def doom(self) -> None:
+        """Pass no byte any more: this link has lost some, and is about to be reset."""
+        self._is_doomed = True
 
     def close(self) -> None:
         """Close both sockets: by RST, unless both sides had ended in order. Twice is harmless."""
@@ -117,7 +122,7 @@ class Link:
     async def _send(self, sink: socket.socket, data: memoryview, faults: Faults) -> None:
         while data:
             await faults.free()
-            if faults.swallow:
+            if faults.swallow or self._is_doomed:
                 self._lose(len(data), faults)
                 return
             size = faults.piece(len(data))
@@ -134,7 +139,7 @@ class Link:
 
     def _end(self, sink: socket.socket, data: bytes | None, faults: Faults) -> None:
         """Pass on the end of the sender: FIN as FIN, reset as reset."""
-        if faults.swallow:
+        if faults.swallow or self._is_doomed:
             self._lose(0, faults)
         elif data is _RESET:
             self._scope.cancel()

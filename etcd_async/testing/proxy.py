@@ -215,6 +215,7 @@ class FaultProxy:
         """
         for task, link in self._links.items():
             if link.has_lost_bytes:
+                link.doom()
                 task.cancel()
         for faults in self._faults.values():
             faults.heal()
