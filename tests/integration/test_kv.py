@@ -10,6 +10,7 @@ from etcd_async import (
     FutureRevision,
     KeyNotFound,
     LeaseNotFound,
+    NoSpace,
     RequestTooLarge,
     ResponseTooLarge,
     TransportOptions,
@@ -314,6 +315,15 @@ async def test_a_value_of_one_mebibyte_travels_both_ways(client: Client) -> None
     assert kv.value == value
 
 
+async def test_a_response_of_64_mebibytes_arrives_whole(client: Client) -> None:
+    values = [bytes([64 + number]) * MIB for number in range(64)]
+    for number, value in enumerate(values):
+        await client.put(f"/large/{number:02d}", value)
+    found = await client.range(prefix="/large/", timeout=20)
+    assert [kv.value for kv in found] == values
+    assert [kv.value async for kv in client.scan(prefix="/large/", page_size=5)] == values
+
+
 @pytest.mark.parametrize("size", [MIB * 17 // 10, 3 * MIB], ids=["for the server", "for the client"])
 async def test_a_request_that_is_too_large_is_refused_and_the_client_goes_on(client: Client, size: int) -> None:
     with pytest.raises(RequestTooLarge) as caught:
@@ -330,6 +340,20 @@ async def test_a_response_past_the_clients_limit_is_refused_and_the_client_goes_
         with pytest.raises(ResponseTooLarge):
             await small.get("/large")
         assert await small.exists("/large")
+
+
+async def fill_up(client: Client) -> None:
+    for number in range(20):
+        await client.put(f"/full/{number}", b"x" * MIB)
+
+
+async def test_a_full_server_refuses_writes_and_still_reads_and_deletes() -> None:
+    async with EtcdServer(extra_args=["--quota-backend-bytes=4194304"]) as server, Client(server.endpoint) as client:
+        with pytest.raises(NoSpace, match="quota") as caught:
+            await fill_up(client)
+        assert not caught.value.maybe_applied
+        assert await client.exists("/full/0")
+        assert (await client.delete(prefix="/full/")).deleted > 0
 
 
 async def test_hundreds_of_calls_at_once_each_get_their_own_answer(client: Client) -> None:

@@ -160,7 +160,7 @@ async def test_a_lease_tells_only_the_keys_of_the_namespace(client: Client, app:
         await app.put("k", "v", lease=lease)
         await client.put("outside", "v", lease=lease)
         assert (await app.leases.time_to_live(lease, keys=True)).keys == (b"k",)
-        assert (await client.leases.time_to_live(lease, keys=True)).keys == (b"/apps/a/k", b"outside")
+        assert set((await client.leases.time_to_live(lease, keys=True)).keys) == {b"/apps/a/k", b"outside"}
 
 
 async def test_compound_calls_stay_inside(client: Client, app: Namespace) -> None:
