@@ -98,9 +98,15 @@ class Heartbeat:
         self._handle: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
-        """Watch the peer from now on."""
+        """
+        Watch the peer from now on.
+
+        Silence before the start counts: else calls that are seldom, and shorter than the interval, would all time out
+        on a connection that was cut without a word, and none would live to see a ping.
+        """
         self.is_running = True
-        self._set(self._interval, self._look)
+        rest = self.heard + self._interval - time.monotonic()
+        self._set(min(max(0.0, rest), self._interval), self._look)
 
     def stop(self) -> None:
         """Stop watching."""

@@ -8,6 +8,7 @@ from h2.events import PingReceived
 
 from etcd_async._transport.failure import AttemptFailed
 from etcd_async._transport.timers import Heartbeat
+from etcd_async.errors import DeadlineExceeded
 from tests.support.h2server import H2Server, within
 from tests.unit.transport.support import PATH, call, channel_to, options, warm
 
@@ -55,6 +56,20 @@ async def test_no_answer_to_a_ping_ends_the_connection_at_once_with_the_reason()
         assert caught.value.sent
         assert time.monotonic() - started < 2
         await request.peer.lost()
+
+
+async def test_calls_too_short_and_too_seldom_for_a_ping_notice_a_dead_connection_too() -> None:
+    """Each call is over before the interval is; the silence before it counts."""
+    made = options(ping_interval=4 * QUICK, ping_timeout=QUICK)
+    async with H2Server() as server, channel_to(server, made) as channel:
+        await warm(server, channel)
+        dead = await server.peer()
+        server.greets = False  # hears nothing from here on
+        async with asyncio.timeout(10):
+            while not dead.is_lost:
+                with pytest.raises((DeadlineExceeded, AttemptFailed)):
+                    await channel.unary(PATH, b"", deadline=time.monotonic() + QUICK)
+                await asyncio.sleep(5 * QUICK)  # so that each tick of the interval finds nothing open
 
 
 async def test_bytes_that_cannot_be_written_do_not_delay_that_end() -> None:
