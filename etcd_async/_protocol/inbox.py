@@ -189,8 +189,8 @@ class Inbox:
         if exchange is None:
             self._check_known(stream_id, "RST_STREAM")
             return
-        exchange.has_ended = True
         is_sent = exchange.is_sent and code != ErrorCode.REFUSED_STREAM
+        exchange.has_ended = True
         self._outbox.close(exchange)
         exchange.on_lost(f"the server reset the stream: {code_name(code)}", is_sent=is_sent)
 

@@ -44,6 +44,13 @@ async def test_a_reset_stream_says_why_and_whether_it_was_processed(code: int, n
         assert channel.is_connected
 
 
+async def test_a_request_reset_before_all_of_it_had_left_was_not_sent() -> None:
+    async with H2Server(settings={SettingCodes.INITIAL_WINDOW_SIZE: 10}) as server, channel_to(server) as channel:
+        task = call(channel, bytes(1000))
+        (await server.request()).abandon(8)
+        assert not (await failure(task)).sent
+
+
 async def test_a_goodbye_lets_calls_finish_and_new_ones_take_a_new_connection() -> None:
     async with H2Server() as server, channel_to(server) as channel:
         old = call(channel)
