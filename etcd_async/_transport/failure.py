@@ -31,11 +31,14 @@ CLOSED_EARLY = "the server closed the connection before HTTP/2 began"
 
 def with_hint(reason: str, *, is_secure: bool, has_cert: bool) -> str:
     """Return *reason* and, if the server just hung up, what it may have wanted."""
-    if reason != CLOSED_EARLY or has_cert:
+    if reason != CLOSED_EARLY:
         return reason
-    wanted = (
-        "it may ask for a client certificate: set cert and key in TLS" if is_secure else "it may expect TLS: https://"
-    )
+    if not is_secure:
+        wanted = "it may expect TLS: https://"
+    elif has_cert:
+        wanted = "it may not speak TLS: http://"
+    else:
+        wanted = "it may ask for a client certificate (set cert and key in TLS), or not speak TLS: http://"
     return f"{reason}; {wanted}"
 
 
