@@ -37,6 +37,9 @@ def read_first(buf: bytes, p: int, end: int) -> KeyValue | None:
     if p == end:
         return None
     kv, p = _kv(buf, p, end, 0x12)
+    # The count of a whole answer, without the calls that it takes for other ones.
+    if p + 2 == end and buf[p] == 0x20 and buf[p + 1] < 128:
+        return kv
     p = _number(buf, p, end, 0x20)[1]
     return kv if p == end else _give_up()
 
@@ -49,7 +52,7 @@ def read_chunk(buf: bytes, p: int, end: int) -> RangeResult:
 
 def read_put(buf: bytes, p: int, end: int) -> PutResult:
     """Read a PutResponse."""
-    revision, p = _header(buf, p)
+    revision, p = _new_header(buf, p)
     if p == end:
         return PutResult(revision)
     prev_kv, p = _kv(buf, p, end, 0x12)
@@ -77,13 +80,22 @@ def read_txn(buf: bytes, p: int, end: int, depth: int = 0) -> TxnResult:
 
 def read_watch(buf: bytes, p: int, end: int) -> WatchResponse:
     """Read a WatchResponse that brings events or progress."""
-    revision, p = _header(buf, p)
+    revision, p = _new_header(buf, p)
     watch_id, p = _number(buf, p, end, 0x10)
     fragment, p = _flag(buf, p, end, 0x38)
     events: list[Event] = []
+    append = events.append
     while p < end and buf[p] == 0x5A:
-        start, p = read_span(buf, p + 1, end)
-        events.append(_event(buf, start, p))
+        # read_span in line, as in _kvs.
+        if (size := buf[p + 1]) < 128:
+            start = p + 2
+            p = start + size
+        elif (second := buf[p + 2]) < 128:
+            start = p + 3
+            p = start + size + (second << 7) - 128
+        else:
+            start, p = read_span(buf, p + 1, end)
+        append(_event(buf, start, p))
     if p != end:
         raise OtherOrder
     return WatchResponse(revision, watch_id, fragment=fragment, events=tuple(events))
@@ -154,7 +166,15 @@ def _event(buf: bytes, p: int, end: int) -> Event:
 def _kv(buf: bytes, p: int, end: int, tag: int) -> tuple[KeyValue, int]:
     if p >= end or buf[p] != tag:
         raise OtherOrder
-    start, stop = read_span(buf, p + 1, end)
+    # read_span in line, as in _kvs.
+    if (size := buf[p + 1]) < 128:
+        start = p + 2
+        stop = start + size
+    elif (second := buf[p + 2]) < 128:
+        start = p + 3
+        stop = start + size + (second << 7) - 128
+    else:
+        start, stop = read_span(buf, p + 1, end)
     return read_kv(buf, start, stop), stop
 
 
@@ -189,10 +209,24 @@ def _number(buf: bytes, p: int, end: int, tag: int) -> tuple[int, int]:
 
 # The cluster's and the member's id head every answer, 20 random bytes that are always the same: by their first 18.
 _IDS: Final[dict[bytes, bytes]] = {}
+# While nobody writes, whole headers are the same too: by all their bytes, tag and size among them.
+_REVISIONS: Final[dict[bytes, int]] = {}
 
 
 def _header(buf: bytes, p: int) -> tuple[int, int]:
     """Read the revision of the header that an answer begins with; return it and where the header stops."""
+    stop = p + 2 + buf[p + 1]
+    whole = buf[p:stop]
+    if (revision := _REVISIONS.get(whole)) is None:
+        revision = _new_header(buf, p)[0]
+        if len(_REVISIONS) >= 64:
+            _REVISIONS.clear()
+        _REVISIONS[whole] = revision
+    return revision, stop
+
+
+def _new_header(buf: bytes, p: int) -> tuple[int, int]:
+    """Read the header of an answer that nearly always brings a new revision."""
     if buf[p] != 0x0A:
         raise OtherOrder
     size = buf[p + 1]

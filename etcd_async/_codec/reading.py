@@ -43,14 +43,16 @@ def read_uint64(buf: bytes, p: int, end: int) -> tuple[int, int]:
 
 def read_int64(buf: bytes, p: int, end: int) -> tuple[int, int]:
     """Read a varint in two's complement of 64 bits."""
-    if p + 2 < end:
-        # Nearly all revisions, versions and counts: three bytes, without a loop.
-        if (value := buf[p]) < 128:
-            return value, p + 1
+    # Nearly all revisions, versions and counts have four bytes at most: those without a loop.
+    if p < end and (value := buf[p]) < 128:
+        return value, p + 1
+    if p + 3 < end:
         if (second := buf[p + 1]) < 128:
             return value + (second << 7) - 0x80, p + 2
         if (third := buf[p + 2]) < 128:
             return value + (second << 7) + (third << 14) - 0x4080, p + 3
+        if (fourth := buf[p + 3]) < 128:
+            return value + (second << 7) + (third << 14) + (fourth << 21) - 0x204080, p + 4
     value, p = read_uint64(buf, p, end)
     return (value if value < _SIGN_64 else value - (1 << 64)), p
 

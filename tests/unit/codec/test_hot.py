@@ -207,6 +207,27 @@ def test_what_is_remembered_stays_bounded() -> None:
         assert codec.decode_keep_alive_response(codec.encode(answer)) == responses.KeepAliveResponse(answer.id, 1)
     assert len(hot.LEASES) <= 4096
     assert len(fast._IDS) <= 64
+    assert len(fast._REVISIONS) <= 64
+
+
+def test_remembered_headers_are_told_apart_by_every_byte() -> None:
+    heads = [header(), header(member_id=(1 << 63) + 1), header(revision=300_000_001), header(raft_term=3)]
+    borders = [(1 << bits) - less for bits in range(7, 43, 7) for less in (1, 0)]
+    heads += [made(revision=revision) for made in (header, wire.ResponseHeader) for revision in borders]
+    for _ in range(2):
+        for head in heads:
+            data = codec.encode(wire.RangeResponse(header=head))
+            assert codec.decode_range_result(data) == types.RangeResult(revision=head.revision)
+
+
+def test_the_start_of_a_remembered_header_is_not_taken_for_it() -> None:
+    body = b"\x18\x87\x07"
+    fast.read_range(b"\x0a\x03" + body, 0, 5)
+    # The same bytes, but the size says more, less, or is written in two bytes.
+    for size in (b"\x04", b"\x7f", b"\x02", b"\x83\x00", b"\x83\x01"):
+        for rest in (b"", b"\x20\x01"):
+            data = b"\x0a" + size + body + rest
+            assert outcome(codec.decode_range_result, data) == outcome(HOT[0].generally, data)
 
 
 INTS = st.integers(0, (1 << 63) - 1)
