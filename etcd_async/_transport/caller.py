@@ -93,6 +93,11 @@ class Caller:
         """True if calls are made as a user, so that a refused token can be replaced."""
         return self._token.has_user
 
+    @property
+    def max_send_bytes(self) -> int:
+        """The largest message that may be sent."""
+        return self._options.max_send_bytes
+
     def endpoints(self) -> tuple[EndpointState, ...]:
         """Return what is known of every endpoint."""
         return self._pool.state()
@@ -122,6 +127,7 @@ class Caller:
         token = self._token
         if method.needs_token and not token.is_current:
             await token.ready(timeout)
+            now = self._clock()
         endpoint = self._pool.choose(now)
         metadata = token.metadata if method.needs_token else COMMON_METADATA
         channel = self._channels.get(endpoint.text) or self._channel(endpoint)
@@ -177,8 +183,12 @@ class Caller:
 
         async def attempt(at: _Place, until: float | None) -> CallStream:
             stream = await self._open(method, at, until, limit)
-            if payload is not None:
-                stream.send(payload, end=True)
+            try:
+                if payload is not None:
+                    stream.send(payload, end=True)
+            except EtcdError:  # larger than may be sent
+                stream.cancel()
+                raise
             return CallStream(stream, at.endpoint, lambda error: self._note(at, error))
 
         return await self._attempt(self._call(method, self._deadline(timeout)), attempt)

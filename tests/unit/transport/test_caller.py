@@ -24,6 +24,7 @@ from etcd_async.errors import (
     NoLeader,
     PermissionDenied,
     ProtocolError,
+    RequestTooLarge,
     RpcError,
     ServerTimeout,
     StatusCode,
@@ -31,7 +32,7 @@ from etcd_async.errors import (
     error_for,
 )
 from etcd_async.options import Backoff, Credentials, TransportOptions
-from tests.unit.transport.fakes import SILENCE, Network
+from tests.unit.transport.fakes import SILENCE, FakeStream, Network
 
 pytestmark = pytest.mark.loops("asyncio", "uvloop")
 
@@ -353,6 +354,21 @@ async def test_without_a_user_a_demand_for_one_is_final(network: Network) -> Non
     assert len(network.asked) == 1
 
 
+async def test_a_slow_login_leaves_the_first_attempt_half_of_what_is_left(
+    network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    caller = caller_of(A, B, clock=clock, credentials=ROOT)
+
+    async def log_in() -> str:
+        clock.now += 3.0
+        return "t1"
+
+    monkeypatch.setattr(caller._token, "_log_in", log_in)
+    await caller.unary(RANGE, b"", timeout=5.0)
+    assert network.asked[0].deadline == 1004.0
+
+
 async def test_a_wrong_password_is_told_without_telling_the_password(network: Network) -> None:
     network.logins = [
         error_for(StatusCode.INVALID_ARGUMENT, "etcdserver: authentication failed, invalid user ID or password")
@@ -462,6 +478,18 @@ async def test_a_server_stream_sends_its_one_request(network: Network) -> None:
     assert network.streams[0].sent == [b"request"]
     assert network.streams[0].is_ended
     assert network.asked[0].metadata == COMMON_METADATA
+
+
+async def test_a_stream_whose_one_request_may_not_be_sent_is_given_up(
+    network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def send(self: FakeStream, payload: bytes, *, end: bool = False) -> None:
+        raise RequestTooLarge(StatusCode.RESOURCE_EXHAUSTED, "too large")
+
+    monkeypatch.setattr(FakeStream, "send", send)
+    with pytest.raises(RequestTooLarge):
+        await caller_of(A).open(RANGE_STREAM, b"request", timeout=5.0)
+    assert network.streams[0].is_cancelled
 
 
 async def test_a_stream_is_opened_on_another_endpoint_if_one_is_down(network: Network) -> None:
