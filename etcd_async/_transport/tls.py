@@ -30,5 +30,10 @@ def ssl_context(tls: TLS) -> ssl.SSLContext:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     if tls.cert is not None:
-        context.load_cert_chain(tls.cert, tls.key)
+        context.load_cert_chain(tls.cert, tls.key, _pass_phrase)
     return context
+
+
+def _pass_phrase() -> str:
+    """Take the place of OpenSSL's own way to get one: it asks on the terminal, and the whole loop waits."""
+    raise OSError("the private key is encrypted; store it without a pass phrase")

@@ -187,6 +187,15 @@ async def test_a_missing_file_is_named(tmp_path: Path) -> None:
         assert "gone.pem" in said
 
 
+async def test_an_encrypted_key_is_refused_and_nobody_is_asked_for_its_pass_phrase(tmp_path: Path) -> None:
+    pair = issue(tmp_path, "client")
+    form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    pair.key.write_bytes(pair.private.private_bytes(*form, serialization.BestAvailableEncryption(b"secret")))
+    async with H2Server() as server:
+        said = await reason(f"https://127.0.0.1:{server.port}", TLS(cert=pair.cert, key=pair.key))
+    assert said == "the private key is encrypted; store it without a pass phrase"
+
+
 async def test_tls_over_a_unix_socket_works(authority: Authority, tmp_path: Path) -> None:
     path = str(tmp_path / "127.0.0.1")
     async with (
