@@ -14,7 +14,7 @@ from etcd_async._transport.tasks import Background
 from etcd_async.compound import CompoundKV
 from etcd_async.lease import Lease, Leases
 from etcd_async.options import CLIENT_DEFAULT, DEFAULT_LEASE_TTL, WATCH_BUFFER_BATCHES, Timeout
-from etcd_async.watch import Filter, Watch, check_filters
+from etcd_async.watch import Filter, Watch, check_filters, check_request
 
 __all__ = ["Services"]
 
@@ -86,6 +86,7 @@ class Services(CompoundKV):
             filters=check_filters(filters),
             prev_kv=prev_kv,
         )
+        check_request(request, self._core.caller.max_send_bytes)
         seconds = self._core.seconds(timeout)
         # A linearizable read of the first key: all that is written after it will be seen, and whoever may watch the
         # range may read that key.

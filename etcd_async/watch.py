@@ -16,20 +16,22 @@ from typing import Literal, Self, TypeAlias
 
 from etcd_async import _codec
 from etcd_async._keyspace import Keyspace
-from etcd_async._pb.etcdserverpb import WatchCreateRequest, WatchCreateRequestFilterType
+from etcd_async._pb.etcdserverpb import WatchCreateRequest, WatchCreateRequestFilterType, WatchRequest
 from etcd_async._protocol import watch as machine
 from etcd_async._transport import methods
 from etcd_async._transport.caller import Caller
+from etcd_async._transport.calls import check_size
 from etcd_async._transport.duplex import Duplex
 from etcd_async._transport.tasks import Tasks
 from etcd_async.errors import Compacted, DeadlineExceeded, EtcdError
 from etcd_async.options import WATCH_BUFFER_BYTES
 from etcd_async.types import Batch, Event
 
-__all__ = ["Filter", "Watch", "Watcher", "check_filters"]
+__all__ = ["Filter", "Watch", "Watcher", "check_filters", "check_request"]
 
 Filter: TypeAlias = Literal["no_put", "no_delete"]
 
+_MAX_INT = 2**63 - 1
 _FILTERS = {"no_put": WatchCreateRequestFilterType.NOPUT, "no_delete": WatchCreateRequestFilterType.NODELETE}
 
 
@@ -141,6 +143,7 @@ class Watch:
         Raises:
             EtcdError: The watch has ended, and why.
         """
+        self._check_was_entered()
         while not self._is_created and self._error is None:
             await self._news()
         if self._error is not None:
@@ -160,7 +163,8 @@ class Watch:
         return _Batches(self)
 
     async def next_batch(self) -> Batch:
-        """Wait for the next batch and return it; StopAsyncIteration once the body was left."""
+        """Wait for the next batch and return it; StopAsyncIteration once the body was left and all was taken."""
+        self._check_was_entered()
         while not self._inbox:
             if self._error is not None:
                 raise self._error
@@ -168,9 +172,9 @@ class Watch:
                 raise StopAsyncIteration
             await self._news()
         batch = self._inbox.take()
-        if self._is_paused and self._inbox.has_room_again:
+        if self._is_paused and self._inbox.has_room_again and self._handle is not None:
             self._is_paused = False
-            self._watcher.resume(self._entered)
+            self._watcher.resume(self._handle)
         return self._space.batch(batch) if self._space.prefix else batch
 
     def receive(self, output: machine.Output) -> None:
@@ -248,9 +252,14 @@ class Watch:
 
     @property
     def _entered(self) -> int:
+        self._check_was_entered()
         if self._handle is None:
-            raise RuntimeError("enter the watch first: async with client.watch(...) as watch")
+            raise RuntimeError("the watch was left")
         return self._handle
+
+    def _check_was_entered(self) -> None:
+        if not self._was_entered:
+            raise RuntimeError("enter the watch first: async with client.watch(...) as watch")
 
     async def _news(self) -> None:
         waiter = asyncio.get_running_loop().create_future()
@@ -328,7 +337,21 @@ def _size(event: Event) -> int:
 
 
 def check_filters(filters: Sequence[str]) -> list[WatchCreateRequestFilterType]:
-    """Return etcd's values for *filters*; others are a ValueError."""
-    if isinstance(filters, str) or not all(each in _FILTERS for each in filters):
+    """Return etcd's values for *filters*; others are a ValueError, what is no sequence a TypeError."""
+    if not isinstance(filters, Sequence):
+        raise TypeError(f"filters must be a sequence of str, not {type(filters).__name__}")
+    if isinstance(filters, str) or not all(each in list(_FILTERS) for each in filters):
         raise ValueError(f"filters must be a sequence of {', '.join(map(repr, _FILTERS))}, not {filters!r}")
     return [_FILTERS[each] for each in filters]
+
+
+def check_request(request: WatchCreateRequest, limit: int) -> None:
+    """
+    Refuse a request that could not be encoded or sent: on the stream that all watches share it would end the others.
+
+    Raises:
+        TypeError, ValueError: A field has the wrong type, or is out of its range.
+        RequestTooLarge: It has more than *limit* bytes, whatever its id and its start will be.
+    """
+    longest = replace(request, fragment=True, watch_id=_MAX_INT, start_revision=max(request.start_revision, _MAX_INT))
+    check_size(_codec.encode(WatchRequest(create_request=longest)), limit)

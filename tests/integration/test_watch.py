@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from etcd_async import Client, ClientClosed, Compacted, Event, put
+from etcd_async import Client, ClientClosed, Compacted, Event, RequestTooLarge, put
 from etcd_async.testing import EtcdServer, FaultProxy
 from etcd_async.types import Batch
 from tests.integration.support import forever, running, streams_started, take, until, watchers, within
@@ -412,3 +412,22 @@ async def test_a_watch_is_cancelled_while_it_waits(client: Client) -> None:
         await client.put("/k", "v")
         (event,) = await take(watch, 1)
     assert event.kv.value == b"v"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error"),
+    [
+        ({"key": b"k" * 3_000_000, "start_revision": 1}, RequestTooLarge),
+        ({"key": "k", "start_revision": 2**70}, ValueError),
+        ({"key": "k", "prev_kv": "yes"}, TypeError),
+    ],
+    ids=["too large", "out of range", "of a wrong type"],
+)
+async def test_a_watch_that_can_not_be_asked_for_leaves_the_others_alone(
+    client: Client, wrong: dict[str, Any], error: type[Exception]
+) -> None:
+    async with client.watch("/other") as other:
+        with pytest.raises(error):
+            client.watch(**wrong)
+        await client.put("/other", "1")
+        assert [event.kv.value for event in await take(other, 1)] == [b"1"]

@@ -7,10 +7,10 @@ import pytest
 
 from etcd_async._keyspace import Keyspace
 from etcd_async._protocol import watch as machine
-from etcd_async.errors import Compacted, DeadlineExceeded, PermissionDenied, StatusCode
+from etcd_async.errors import Compacted, DeadlineExceeded, PermissionDenied, RequestTooLarge, StatusCode
 from etcd_async.options import WATCH_BUFFER_BYTES
 from etcd_async.types import Batch, Event, KeyValue
-from etcd_async.watch import Watch, check_filters
+from etcd_async.watch import Watch, check_filters, check_request
 from etcd_async.wire import WatchCreateRequest, WatchCreateRequestFilterType
 
 NOW = 10
@@ -175,6 +175,38 @@ async def test_a_watch_is_entered_once_and_used_inside() -> None:
             await watch.__aenter__()
     with pytest.raises(RuntimeError, match="can be entered once"):
         await watch.__aenter__()
+    with pytest.raises(RuntimeError, match="was left"):
+        await watch.request_progress()
+
+
+async def test_a_watch_that_was_not_entered_neither_ends_at_once_nor_waits_for_ever() -> None:
+    watch = watch_of(Hub())
+    with pytest.raises(RuntimeError, match="enter the watch first"):
+        await anext(watch)
+    with pytest.raises(RuntimeError, match="enter the watch first"):
+        await anext(watch.batches())
+    with pytest.raises(RuntimeError, match="enter the watch first"):
+        await watch.started()
+
+
+async def test_what_a_stopped_watch_holds_can_be_taken_after_the_body_was_left() -> None:
+    hub = Hub()
+    async with watch_of(hub, buffer=2) as watch:
+        watch.receive(events(11))
+        watch.receive(events(12))
+    assert [event.revision async for event in watch] == [11, 12]
+    assert hub.asked == [("pause", 1), ("cancel", 1)]
+
+
+def test_a_request_that_can_not_be_sent_is_refused_before_it_meets_others() -> None:
+    wrong: Any = "yes"
+    with pytest.raises(TypeError, match="progress_notify"):
+        check_request(WatchCreateRequest(key=b"k", progress_notify=wrong), 1000)
+    with pytest.raises(ValueError, match="start_revision"):
+        check_request(WatchCreateRequest(key=b"k", start_revision=2**63), 1000)
+    with pytest.raises(RequestTooLarge):
+        check_request(WatchCreateRequest(key=b"k" * 980), 1000)
+    check_request(WatchCreateRequest(key=b"k" * 900), 1000)
 
 
 def test_filters_are_named_as_etcd_names_them() -> None:
@@ -185,3 +217,6 @@ def test_filters_are_named_as_etcd_names_them() -> None:
     for wrong in ("no_put", ["nothing"]):
         with pytest.raises(ValueError, match="filters must be a sequence of 'no_put', 'no_delete'"):
             check_filters(wrong)
+    nothing: Any = None
+    with pytest.raises(TypeError, match="filters must be a sequence"):
+        check_filters(nothing)
