@@ -116,8 +116,6 @@ def encode_timeout(seconds: float) -> bytes:
 
     Rounded up: our own timer, not the server's, is what ends a call in time.
     """
-    if 0 < seconds < 10_000:
-        return b"%dm" % -(-seconds * 1e3 // 1)
     if seconds >= _LONGEST_TIMEOUT:
         return b"99999999H"
     rounded = ((unit, max(0, math.ceil(seconds * scale))) for unit, scale in _TIMEOUT_UNITS)

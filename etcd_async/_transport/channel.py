@@ -6,7 +6,6 @@ import asyncio
 import time
 
 from etcd_async._protocol.endpoints import Endpoint
-from etcd_async._protocol.grpc import encode_timeout
 from etcd_async._protocol.headers import Metadata, request_block, timeout_field
 from etcd_async._transport.calls import Unary, check_size
 from etcd_async._transport.connector import Connector
@@ -132,7 +131,7 @@ class Channel:
         left = deadline - time.monotonic()
         if left <= 0:
             raise DeadlineExceeded("the deadline had passed before anything was sent")
-        return block + timeout_field(encode_timeout(left))
+        return block + timeout_field(left)
 
     def _new_block(self, path: str, metadata: Metadata) -> bytes:
         if len(self._blocks) >= _REMEMBERED_BLOCKS:

@@ -40,7 +40,7 @@ def encode(encoder: Encoder, sent: Fields) -> bytes:
 
 
 def test_a_request_block_says_what_grpc_asks_for_and_touches_no_table() -> None:
-    assert decoded(request() + timeout_field(b"5000m")) == [
+    assert decoded(request() + timeout_field(4.9991)) == [
         (b":method", b"POST"),
         (b":scheme", b"http"),
         (b":path", b"/a.B/C"),
@@ -53,6 +53,20 @@ def test_a_request_block_says_what_grpc_asks_for_and_touches_no_table() -> None:
         (b"grpc-timeout", b"5000m"),
     ]
     assert not changes_table(request())
+
+
+@given(st.floats(0, 1e6))
+def test_a_timeout_is_never_shorter_and_hardly_longer(seconds: float) -> None:
+    [(name, value)] = decoded(timeout_field(seconds))
+    assert name == b"grpc-timeout"
+    told = int(value[:-1]) * {b"m": 1e-3, b"S": 1.0}[value[-1:]]
+    assert seconds * (1 - 1e-9) <= told < seconds + (0.002 if seconds < 10_000 else 1)
+
+
+def test_what_is_remembered_of_timeouts_stays_bounded_and_right() -> None:
+    fields = [timeout_field(number / 1e3) for number in range(1, 2_000)]
+    assert [decoded(field)[0][1] for field in fields] == [b"%dm" % number for number in range(1, 2_000)]
+    assert headers._short_timeout_field.cache_info().currsize <= 256
 
 
 def test_https_is_a_scheme_of_the_static_table() -> None:
