@@ -39,7 +39,14 @@ from etcd_async._protocol.creations import NO_ID, Creations
 from etcd_async._protocol.cursor import Cursor
 from etcd_async._protocol.machine import AT_ONCE, Reopen
 from etcd_async._protocol.retry import Outcome, classify
-from etcd_async.errors import EtcdError, RpcError, error_for_cancel_reason
+from etcd_async.errors import (
+    EtcdError,
+    PermissionDenied,
+    RpcError,
+    StatusCode,
+    error_for,
+    error_for_cancel_reason,
+)
 from etcd_async.types import Event
 
 MAX_ANSWER = 16 * 1024 * 1024
@@ -106,13 +113,17 @@ class Watches:
     """
     Every watch of one stream.
 
+    Args:
+        has_user: The client can log in again.
+
     Attributes:
         orders_progress: True if the server of the present stream orders progress of the whole stream with events
             (etcd 3.4.25, 3.5.8 and later). Set it after `stream_opened`; `stream_lost` clears it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, has_user: bool = False) -> None:
         self.orders_progress = False
+        self._has_user = has_user
         self._in_fragments = False
         self._watches: dict[int, _Watch] = {}
         self._pending: dict[int, _Watch] = {}
@@ -280,6 +291,10 @@ class Watches:
 
     def _refused(self, watch: _Watch, response: WatchResponse, now: float) -> list[Output | Reopen]:
         error = error_for_cancel_reason(response.cancel_reason, response.compact_revision)
+        if self._has_user and isinstance(error, PermissionDenied) and not watch.refusals:
+            # etcd 3.5.0 to 3.5.2 and early 3.4 say so to a stale token, too (server v3rpc/watch.go isWatchPermitted):
+            # only what is denied again after a new login is denied.
+            error = error_for(StatusCode.UNAUTHENTICATED, "etcdserver: invalid auth token")
         if not isinstance(error, RpcError) or classify(error) not in _NOT_FINAL or watch.refusals >= MAX_REFUSALS:
             return [self._failed(watch, error)]
         for each in (watch, *self._creations.unanswered()):  # those in line behind it would fare no better

@@ -116,6 +116,21 @@ def test_a_creation_says_all_that_was_asked_for_under_an_id_of_ours() -> None:
     assert (asked.watch_id, asked.fragment) == (0, False)
 
 
+def test_a_user_is_denied_a_watch_only_after_a_new_login() -> None:
+    machine = Watches(has_user=True)
+    handle = add(machine)
+    machine.stream_opened(0.0)
+    machine.to_send(0.0)
+    [reopen] = refuse(machine, DENIED)
+    assert isinstance(reopen, Reopen)
+    assert isinstance(reopen.error, InvalidAuthToken)
+    machine.stream_opened(0.0)
+    machine.to_send(0.0)
+    [failed] = refuse(machine, DENIED)
+    assert isinstance(failed, Failed)
+    assert (failed.handle, type(failed.error)) == (handle, PermissionDenied)
+
+
 def test_fragments_are_asked_for_once_an_answer_was_too_large() -> None:
     machine, _, wire_id = active()
     limits = [machine.max_answer]
