@@ -164,8 +164,8 @@ async def test_a_scope_cancelled_while_it_is_entered_leaves_no_lease(client: Cli
 async def test_a_revoked_lease_cancels_the_body_and_raises_with_the_reason(client: Client) -> None:
     async def hold() -> None:
         async with asyncio.timeout(8), client.lease(ttl=3) as lease:
-            await client.leases.revoke(lease.id)
             try:
+                await client.leases.revoke(lease.id)
                 await forever()
             finally:
                 unwound.append(lease.is_lost)
@@ -183,8 +183,8 @@ async def test_a_revoked_lease_cancels_the_body_and_raises_with_the_reason(clien
 async def test_a_lost_lease_does_not_hide_the_bodys_own_error(client: Client) -> None:
     async def hold() -> None:
         async with asyncio.timeout(8), client.lease(ttl=3) as lease:
-            await client.leases.revoke(lease.id)
             try:
+                await client.leases.revoke(lease.id)
                 await forever()
             finally:
                 raise LookupError("mine")

@@ -221,8 +221,8 @@ async def test_owned_guards_writes_for_as_long_as_the_lock_is_held(client: Clien
 async def test_a_revoked_lease_cancels_the_body_with_lock_lost(client: Client) -> None:
     async def hold() -> None:
         async with asyncio.timeout(8), client.lock("x", ttl=3) as lock:
-            await client.leases.revoke(await lease_of_key(client, lock.key))
             try:
+                await client.leases.revoke(await lease_of_key(client, lock.key))
                 await forever()
             finally:
                 unwound.append(lock.is_lost)
@@ -314,10 +314,13 @@ async def test_a_waiter_is_kept_far_beyond_its_term(client: Client) -> None:
         async with client.lock("x", ttl=2):
             return
 
+    lock = client.lock("x", ttl=10)
+    await lock.acquire()
     async with running(wait()) as waiter:
-        async with client.lock("x", ttl=10):
-            await until_expired(client, 5)
-            assert not waiter.done()
+        await until_keys(client, "x/", 2)
+        await until_expired(client, 5)
+        assert not waiter.done()
+        await lock.release()
         await within(waiter)
 
 
