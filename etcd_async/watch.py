@@ -305,8 +305,8 @@ class _Inbox:
 
     @property
     def is_full(self) -> bool:
-        """True while no more should come."""
-        return len(self._batches) >= self._limit or self._bytes >= WATCH_BUFFER_BYTES
+        """True while no more should come; a lone batch, however large, is what a quick consumer is about to take."""
+        return len(self._batches) > 1 and (len(self._batches) >= self._limit or self._bytes >= WATCH_BUFFER_BYTES)
 
     @property
     def has_room_again(self) -> bool:

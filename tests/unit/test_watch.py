@@ -129,10 +129,36 @@ async def test_a_full_buffer_stops_the_watch_until_half_of_it_is_read() -> None:
 async def test_few_large_events_fill_the_buffer_too() -> None:
     hub = Hub()
     async with watch_of(hub, buffer=1000) as watch:
-        watch.receive(events(11, value=b"x" * WATCH_BUFFER_BYTES))
+        for revision in (11, 12):
+            watch.receive(events(revision, value=b"x" * (WATCH_BUFFER_BYTES // 2)))
         assert hub.asked == [("pause", 1)]
-        await watch.next_batch()
+        for _ in range(2):
+            assert hub.asked == [("pause", 1)]
+            await watch.next_batch()
         assert hub.asked == [("pause", 1), ("resume", 1)]
+
+
+async def test_what_was_there_before_a_change_fills_the_buffer_too() -> None:
+    hub = Hub()
+    before = KeyValue(b"k", b"x" * WATCH_BUFFER_BYTES)
+    deleted = Event("delete", KeyValue(b"k", b"", 0, 11), before)
+    async with watch_of(hub, buffer=1000) as watch:
+        watch.receive(machine.Batch(1, 11, (deleted,)))
+        watch.receive(events(12))
+        assert hub.asked == [("pause", 1)]
+
+
+@pytest.mark.parametrize(("buffer", "size"), [(1000, WATCH_BUFFER_BYTES), (1, 1)])
+async def test_a_lone_batch_does_not_stop_the_watch_but_a_second_one_does(buffer: int, size: int) -> None:
+    hub = Hub()
+    async with watch_of(hub, buffer=buffer) as watch:
+        for revision in (11, 12, 13):
+            watch.receive(events(revision, value=b"x" * size))
+            await watch.next_batch()
+        assert hub.asked == []
+        watch.receive(events(14, value=b"x" * size))
+        watch.receive(events(15))
+        assert hub.asked == [("pause", 1)]
 
 
 async def test_what_came_before_an_error_is_delivered_before_it() -> None:
