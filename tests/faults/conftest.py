@@ -1,0 +1,37 @@
+"""A server of its own for every test here, since each does it harm; and what lies between it and its client."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from etcd_async import Client
+from etcd_async.testing import EtcdServer, FaultProxy
+from tests.faults.support import QUICK
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[EtcdServer]:
+    """An etcd that is up again a tenth of a second after it was killed."""
+    async with EtcdServer(extra_args=QUICK) as server:
+        yield server
+
+
+@pytest.fixture
+async def proxy(server: EtcdServer) -> AsyncIterator[FaultProxy]:
+    """A proxy in front of ``server``."""
+    async with FaultProxy(server.endpoint) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+async def client(server: EtcdServer) -> AsyncIterator[Client]:
+    """A client of ``server``, without a proxy."""
+    async with Client(server.endpoint) as client:
+        yield client
+
+
+@pytest.fixture
+async def distant(proxy: FaultProxy) -> AsyncIterator[Client]:
+    """A client of ``server`` behind ``proxy``."""
+    async with Client(proxy.endpoint) as client:
+        yield client

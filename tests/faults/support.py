@@ -1,0 +1,187 @@
+"""What several tests of faults need: loop turns, what a client still has open, and who is connected where."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from contextlib import asynccontextmanager, suppress
+from typing import Any, Final, TypeVar
+
+from etcd_async import Client, EtcdError
+from etcd_async.testing import EtcdServer
+
+T = TypeVar("T")
+
+QUICK: Final = ("--heartbeat-interval=10", "--election-timeout=100")
+"""Arguments of an etcd that elects itself in a tenth of a second; its shortest lease is 1 s."""
+
+KIB: Final = 1024
+MIB: Final = 1024 * 1024
+
+_OF_PROXIES = ("etcd_async.proxy", "etcd_async.testing._link")
+
+
+class Stopwatch:
+    """Seconds since it was made."""
+
+    def __init__(self) -> None:
+        self._start = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self._start
+
+
+async def within(awaitable: Awaitable[T], seconds: float = 10.0) -> T:
+    """Return what *awaitable* does, or fail after *seconds*."""
+    async with asyncio.timeout(seconds):
+        return await awaitable
+
+
+async def take(source: AsyncIterator[T], number: int, seconds: float = 10.0) -> list[T]:
+    """Return the next *number* items of *source*, or fail after *seconds*."""
+    async with asyncio.timeout(seconds):
+        return [await anext(source) for _ in range(number)]
+
+
+async def until(check: Callable[[], Awaitable[bool]], seconds: float = 10.0) -> None:
+    """Ask *check*, which is a round trip to the server, again and again until it says yes."""
+    async with asyncio.timeout(seconds):
+        while not await check():
+            pass
+
+
+async def forever() -> None:
+    """Wait for something that never happens."""
+    await asyncio.Event().wait()
+
+
+def start(coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    """Start *coroutine* as a task of the test."""
+    return asyncio.create_task(coroutine)
+
+
+@asynccontextmanager
+async def running(coroutine: Coroutine[Any, Any, T]) -> AsyncIterator[asyncio.Task[T]]:
+    """Run *coroutine* beside the body; it is cancelled at the end, if it has not ended."""
+    task = asyncio.create_task(coroutine)
+    try:
+        yield task
+    finally:
+        await cancelled(task)
+
+
+async def turns(number: int) -> None:
+    """Let the event loop turn *number* times."""
+    for _ in range(number):
+        await asyncio.sleep(0)
+
+
+async def in_turn(work: Callable[[int], Awaitable[T]], numbers: Iterable[int], *, workers: int) -> list[T]:
+    """Do *work* for each of *numbers*, so many at a time, and return the results in order."""
+    numbered = enumerate(numbers)
+    results: dict[int, T] = {}
+
+    async def run() -> None:
+        for index, number in numbered:
+            results[index] = await work(number)
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(workers):
+            group.create_task(run())
+    return [results[index] for index in sorted(results)]
+
+
+async def outcome(work: Awaitable[T]) -> T | EtcdError:
+    """Return what *work* returns, or its error if that is one of ours."""
+    try:
+        return await work
+    except EtcdError as error:
+        return error
+
+
+async def cancelled(task: asyncio.Task[Any]) -> None:
+    """Cancel *task* and wait until it has ended, in whichever way."""
+    task.cancel()
+    await within(asyncio.wait([task]))
+    if not task.cancelled():
+        task.exception()
+
+
+def tasks() -> set[asyncio.Task[Any]]:
+    """Return all tasks of this loop but those of a proxy, which come and go with its connections."""
+    return {task for task in asyncio.all_tasks() if not task.get_name().startswith(_OF_PROXIES)}
+
+
+def own_tasks() -> list[str]:
+    """Return the names of the clients' own tasks in this loop, in order."""
+    return sorted(task.get_name() for task in tasks() if task.get_name().startswith("etcd_async"))
+
+
+async def metric(server: EtcdServer, line: str) -> float:
+    """Return the server's own count of something; *line* is its name in ``/metrics``, with labels if it has some."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.ports.metrics)
+    try:
+        writer.write(b"GET /metrics HTTP/1.0\r\nHost: localhost\r\n\r\n")
+        text = (await reader.read()).decode()
+    finally:
+        writer.close()
+        await writer.wait_closed()
+    found = [each.removeprefix(line) for each in text.splitlines() if each.startswith(f"{line} ")]
+    return float(found[0]) if found else 0.0
+
+
+async def watchers(server: EtcdServer) -> float:
+    """Return how many watches the server has."""
+    return await metric(server, "etcd_debugging_mvcc_watcher_total")
+
+
+async def streams_started(server: EtcdServer, service: str, method: str) -> float:
+    """Return how many two-way streams of *method* clients have ever opened."""
+    labels = f'grpc_method="{method}",grpc_service="etcdserverpb.{service}",grpc_type="bidi_stream"'
+    return await metric(server, f"grpc_server_started_total{{{labels}}}")
+
+
+def open_exchanges(client: Client) -> int:
+    """Return how many calls and streams are open on the client's connections, or wait to be."""
+    channels = client._core.caller._channels.values()
+    outboxes = [connection.outbox for channel in channels for connection in channel._connector._live]
+    return sum(len(outbox.open) + len(outbox._waiting) for outbox in outboxes)
+
+
+class Baseline:
+    """What a client and its server have when nothing goes on; `check` waits until it is so again."""
+
+    def __init__(self, client: Client, server: EtcdServer) -> None:
+        self._client = client
+        self._server = server
+        self._tasks: list[str] = []
+        self._everybody: set[asyncio.Task[Any]] = set()
+
+    async def take(self) -> None:
+        """Use everything once, so that what stays open is open, and note what there is then."""
+        async with self._client.watch("/baseline"), self._client.lease(ttl=60):
+            await self._client.get("/baseline")
+        await self.idle()
+        self._tasks = own_tasks()
+        self._everybody = tasks()
+
+    async def idle(self) -> None:
+        """Wait until no call is open and no watch or lease is left, here and on the server."""
+        await until(self._is_idle)
+
+    async def check(self) -> None:
+        """Wait until nothing is left of what happened since `take`, and fail with what it is if something stays."""
+        with suppress(TimeoutError):
+            await until(self._is_as_before, 4.0)
+        assert await self._client.leases.list() == []
+        assert await watchers(self._server) == 0
+        assert open_exchanges(self._client) == 0
+        assert own_tasks() == self._tasks
+        assert tasks() <= self._everybody
+
+    async def _is_idle(self) -> bool:
+        leases = await self._client.leases.list()
+        return not leases and await watchers(self._server) == 0 and open_exchanges(self._client) == 0
+
+    async def _is_as_before(self) -> bool:
+        return await self._is_idle() and own_tasks() == self._tasks and tasks() <= self._everybody

@@ -1,0 +1,58 @@
+"""However much a client does, the server sees one connection, one watch stream and one keep-alive stream."""
+
+import asyncio
+from contextlib import AsyncExitStack
+
+import pytest
+
+from etcd_async import Client, Lease, Watch
+from etcd_async.testing import EtcdServer, FaultProxy
+from tests.faults.support import forever, running, streams_started, take, until, within
+
+pytestmark = [pytest.mark.faults, pytest.mark.slow]
+
+NUMBER = 1000
+
+
+async def call_on(client: Client) -> None:
+    for number in range(10**9):
+        await client.put("/calls", str(number))
+        await client.get("/calls")
+    await forever()
+
+
+async def all_renewed(client: Client, leases: list[Lease]) -> None:
+    """Wait until each lease was renewed from now on."""
+    before = [lease.expires_at for lease in leases]
+
+    async def renewed() -> bool:
+        await client.get("/calls")
+        return all(lease.expires_at > earlier for lease, earlier in zip(leases, before, strict=True))
+
+    await until(renewed, 20)
+
+
+async def test_thousands_of_watches_and_leases_share_one_connection(
+    server: EtcdServer, proxy: FaultProxy, distant: Client
+) -> None:
+    async with AsyncExitStack() as stack, running(call_on(distant)) as calls:
+
+        async def watch(number: int) -> Watch:
+            return await stack.enter_async_context(distant.watch(f"/watched/{number}", timeout=30))
+
+        async def lease(_: int) -> Lease:
+            return await stack.enter_async_context(distant.lease(ttl=6, on_loss="signal", timeout=30))
+
+        watches = await within(asyncio.gather(*map(watch, range(NUMBER))), 30)
+        leases = await within(asyncio.gather(*map(lease, range(NUMBER))), 30)
+        for _ in range(2):
+            await all_renewed(distant, leases)
+        await asyncio.gather(*(distant.put(f"/watched/{number}", "v", timeout=30) for number in range(NUMBER)))
+        events = [await take(watch, 1) for watch in watches]
+        assert [event.kv.key for [event] in events] == [f"/watched/{number}".encode() for number in range(NUMBER)]
+        assert not any(lease.is_lost for lease in leases)
+        assert not calls.done()
+        assert len(await distant.leases.list()) == NUMBER
+        assert (proxy.accepted, proxy.connections) == (1, 1)
+        assert await streams_started(server, "Watch", "Watch") == 1
+        assert await streams_started(server, "Lease", "LeaseKeepAlive") == 1
