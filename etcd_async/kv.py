@@ -24,7 +24,7 @@ class _Rpc:
 
     method: methods.Method
     encode: Callable[[Any], bytes]
-    decode: Callable[[bytes], OpResult]
+    decode: Callable[[bytes], Any]
 
 
 def _encode_get(op: ops.Get) -> bytes:
@@ -251,13 +251,14 @@ class KV:
             raise TypeError(f"op must be an operation such as put(key, value), not {type(op).__name__}")
         core, space = self._core, self._space
         payload = rpc.encode(space.outgoing(op) if space.prefix else op)
-        seconds = core.timeout if timeout is CLIENT_DEFAULT else core.seconds(timeout)
-        if type(op) is not ops.Txn:
-            result = rpc.decode(await core.caller.unary(rpc.method, payload, timeout=seconds))
-        else:
-            answer = await core.caller.unary(rpc.method, payload, timeout=seconds, repeatable=op.is_read_only)
-            raw = _codec.decode_txn_result(answer)
-            result = _typed(op, raw, raw.revision)
+        repeatable = op.is_read_only if type(op) is ops.Txn else None
+        answer = await core.caller.unary(rpc.method, payload, timeout=core.seconds(timeout), repeatable=repeatable)
+        try:
+            raw = rpc.decode(answer)
+        except _codec.DecodeError as error:
+            error.maybe_applied = rpc.method.writes and not repeatable
+            raise
+        result: OpResult = _typed(op, raw, raw.revision) if type(op) is ops.Txn else raw
         return space.incoming(result) if space.prefix else result
 
     async def compact(self, revision: int, *, physical: bool = False, timeout: Timeout = CLIENT_DEFAULT) -> None:

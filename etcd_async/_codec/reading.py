@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from etcd_async.errors import ProtocolError
+
 DEPTH: Final = 100
 """How deep messages may nest, as in google's implementations."""
 
@@ -25,7 +27,7 @@ _SIGN_64: Final = 1 << 63
 _VARINT, _FIXED_64, _LENGTH, _FIXED_32 = 0, 1, 2, 5
 
 
-class DecodeError(ValueError):
+class DecodeError(ProtocolError, ValueError):
     """The bytes are not a message of the type expected."""
 
 
