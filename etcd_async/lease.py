@@ -35,16 +35,18 @@ from etcd_async.types import LeaseGrant, LeaseTimeToLive
 __all__ = ["Lease", "Leases", "check_ttl"]
 
 _log = logging.getLogger("etcd_async.lease")
-_MAX_ID = 2**63 - 1
+_MAX_ID = _MAX_TTL = 2**63 - 1  # what the wire can hold; etcd's own limit of a term is 9,000,000,000 s
 
 
 def check_ttl(ttl: float) -> int:
-    """Return a term in the whole seconds that etcd counts in, rounded up; what is not positive is a ValueError."""
+    """Return a term in the whole seconds that etcd counts in, rounded up; what is out of bounds is a ValueError."""
     if isinstance(ttl, bool) or not isinstance(ttl, int | float):
         raise TypeError(f"ttl must be a number of seconds, not {type(ttl).__name__}")
     if not 0 < ttl < math.inf:
         raise ValueError(f"ttl must be positive and finite, not {ttl}")
-    return math.ceil(ttl)
+    if ttl > _MAX_TTL:
+        raise ValueError(f"ttl must be less than 2**63 seconds, not {ttl}")
+    return min(math.ceil(ttl), _MAX_TTL)
 
 
 class Leases:
@@ -159,12 +161,15 @@ class Lease:
         self._ttl = float(check_ttl(ttl))
         self._expires_at = -math.inf
         self._id = 0
+        self._is_kept = False
         self._timeout = timeout
         self._guard = Guard(self.loss, on_loss)
 
     @property
     def id(self) -> int:
-        """Its id; 0 until it is granted."""
+        """Its id, from entering on; before that a RuntimeError, as a key put with no lease would never end."""
+        if not self._id:
+            raise RuntimeError("enter the lease first: async with client.lease(...) as lease")
         return self._id
 
     @property
@@ -179,8 +184,12 @@ class Lease:
 
     @property
     def is_lost(self) -> bool:
-        """True once it ended other than by leaving the scope."""
-        return self.loss.is_lost
+        """
+        True once it ended other than by leaving the scope.
+
+        True as well while its term has passed and no answer was read yet, because something held up the event loop.
+        """
+        return self.loss.is_lost or (self._is_kept and self._core.clock() >= self._expires_at)
 
     async def lost(self) -> LeaseLost:
         """Wait until the lease is lost and return why."""
@@ -203,6 +212,7 @@ class Lease:
         granted_at = self._core.clock()
         granted = await self._grant()
         self.renewed(float(granted.ttl), granted_at + granted.ttl)
+        self._is_kept = True
         self._core.keeper.keep(self._id, self, ttl=self._ttl, granted_at=granted_at)
         self._guard.open()
         return self
@@ -211,12 +221,13 @@ class Lease:
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         swallowed = self._guard.close(exc_type, exc, traceback)
+        self._is_kept = False
         self._core.keeper.forget(self._id)
         await self._revoke()
         self._guard.raise_loss(exc, swallowed)
 
     async def _grant(self) -> LeaseGrant:
-        """Grant the lease; if that is cancelled, wait (not for long) for the answer, so that no lease stays behind."""
+        """Grant the lease; if that is cancelled, it is revoked as soon as it is granted: no lease stays behind."""
         grant = self._core.tasks.start(
             "etcd_async.grant", lambda: self._leases.grant_own(self._id, int(self._ttl), self._timeout)
         )
@@ -234,8 +245,9 @@ class Lease:
         """
         Revoke the lease, *after* the answer to its grant if that is still to come; wait for it, but not for long.
 
-        A task of its own does it: a cancellation of the one that waits must not leave the lease, and all that hangs on
-        it, to run out by itself. (A shielded scope would hold off only cancellations by anyio.)
+        A task of its own does it, for as long as it takes: a cancellation of the one that waits must not leave the
+        lease, and all that hangs on it, to run out by itself. (A shielded scope would hold off only cancellations by
+        anyio.)
         """
         if self.loss.is_lost and isinstance(self.loss.reason and self.loss.reason.__cause__, LeaseNotFound):
             return
@@ -247,9 +259,9 @@ class Lease:
             await _finish(revocation)
 
     async def _revoke_now(self, after: Background[LeaseGrant] | None = None) -> None:
+        if after is not None and not await _may_have_granted(after):
+            return
         with anyio.CancelScope(shield=True):
-            if after is not None:
-                await asyncio.wait([after.future], timeout=CLEANUP_TIMEOUT)
             try:
                 await self._leases.revoke(self._id, timeout=min(self._ttl, CLEANUP_TIMEOUT))
             except LeaseNotFound:
@@ -261,13 +273,21 @@ class Lease:
         _log.warning("lease %x could not be revoked and will run out by itself: %s", self._id, error)
 
 
+async def _may_have_granted(grant: Background[LeaseGrant]) -> bool:
+    """Wait for the end of *grant*, which has a timeout of its own, and return whether the lease may exist."""
+    with anyio.CancelScope(shield=True):  # a client that is closed ends the grant, too
+        await asyncio.wait([grant.future])
+    error = None if grant.future.cancelled() else grant.future.exception()
+    return not isinstance(error, EtcdError) or isinstance(error, ClientClosed) or error.maybe_applied
+
+
 async def _finish(work: Background[None]) -> None:
-    """Wait until *work* has ended, also if cancelled meanwhile: then the cancellation comes after it."""
+    """Wait until *work* has ended, but not for long; also if cancelled meanwhile: the cancellation comes after it."""
     try:
-        await asyncio.wait([work.future])
+        await asyncio.wait([work.future], timeout=CLEANUP_TIMEOUT)
     except asyncio.CancelledError:
         with anyio.CancelScope(shield=True):
-            await asyncio.wait([work.future])
+            await asyncio.wait([work.future], timeout=CLEANUP_TIMEOUT)
         raise
 
 

@@ -43,6 +43,11 @@ class Contender:
         self._stack = AsyncExitStack()
 
     @property
+    def is_lost(self) -> bool:
+        """True once the lease or the key is lost; see `Lease.is_lost` for a loop that was held up."""
+        return self.loss.is_lost or (self._lease is not None and self._lease.is_lost)
+
+    @property
     def owned(self) -> ops.Compare:
         """Holds in a transaction as long as the key is the one that this contender created."""
         return ops.create_revision(self.key) == self.revision
@@ -80,6 +85,8 @@ class Contender:
             while (ahead := await self._predecessor()) is not None:
                 with suppress(Compacted):  # the queue is looked at again in any case
                     await self._wait_gone(*ahead)
+            if self.lease.is_lost:  # the answer was read late, by a loop or a machine that stood still
+                self._lose("its lease's term has passed")
 
     async def leave(self) -> None:
         """Give up the place, first or not; never raises for an unreachable server: the lease runs out by itself."""

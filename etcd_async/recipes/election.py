@@ -106,7 +106,7 @@ class Leadership:
     @property
     def is_lost(self) -> bool:
         """True once the leadership was lost, other than by leaving."""
-        return self._contender.loss.is_lost
+        return self._contender.is_lost
 
     async def lost(self) -> LeadershipLost:
         """Wait until the leadership is lost and return why."""

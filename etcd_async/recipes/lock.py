@@ -82,7 +82,7 @@ class Lock:
     @property
     def is_lost(self) -> bool:
         """True once a lock that was held is no longer."""
-        return self._contender is not None and self._contender.loss.is_lost
+        return self._contender is not None and self._contender.is_lost
 
     async def lost(self) -> LockLost:
         """Wait until the lock is lost and return why."""
