@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from types import TracebackType
 from typing import Self
 
 from etcd_async.errors import Compacted
 from etcd_async.services import Services
-from etcd_async.types import Batch, Event, KeyValue
+from etcd_async.types import Batch, Event, KeyValue, RangeResult
 from etcd_async.watch import Watch
 
 __all__ = ["Follow"]
@@ -58,13 +58,20 @@ class Follow:
 
     async def _list(self) -> None:
         await self._stack.aclose()
-        found = await self._client.range(prefix=self._prefix)
-        self._watch = await self._stack.enter_async_context(
-            self._client.watch(prefix=self._prefix, start_revision=found.revision + 1)
-        )
+        while (found := await self._joined()) is None:
+            pass
         before, self.state = self.state, {kv.key: kv for kv in found}
         self.revision = found.revision
         self._listed.append(Batch(found.revision, _differences(before, self.state, found.revision)))
+
+    async def _joined(self) -> RangeResult | None:
+        """Read the prefix and watch it from there on; None if that was compacted away before the watch began."""
+        found = await self._client.range(prefix=self._prefix)
+        with suppress(Compacted):
+            watch = self._client.watch(prefix=self._prefix, start_revision=found.revision + 1)
+            self._watch = await self._stack.enter_async_context(watch)
+            return found
+        return None
 
     def _apply(self, batch: Batch) -> Batch:
         for event in batch.events:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import random
@@ -13,7 +14,7 @@ from typing import Literal, Self
 
 import anyio
 
-from etcd_async.errors import ClientClosed, EtcdError
+from etcd_async.errors import ClientClosed, EtcdError, LeaseNotFound
 from etcd_async.lease import Lease, check_ttl
 from etcd_async.options import Backoff
 from etcd_async.recipes._follow import Follow
@@ -38,9 +39,10 @@ class Registration:
 
     def __init__(self, client: Services, service: Service, *, ttl: float) -> None:
         self._client = client
-        self._service = service
         self._ttl = check_ttl(ttl)
-        self._key = _key_of(service)
+        self._key, self._value = _key_of(service), _to_json(service)
+        self._service = service
+        self._is_entered = False
         self._lease: Lease | None = None
         self._changed = anyio.Event()
 
@@ -70,19 +72,37 @@ class Registration:
 
         Raises:
             Unavailable: No server answered. The change is kept, and made with the next registration if not before.
+            RuntimeError: The body was not entered, or was left.
         """
+        if not self._is_entered:
+            raise RuntimeError("enter the registration first: async with client.register(...) as registration")
         changed = replace(
             self._service,
             address=self._service.address if address is None else address,
             metadata=self._service.metadata if metadata is None else metadata,
         )
         _key_of(changed)
-        self._service = changed
-        await self.registered()
-        await self._write()
+        self._value, self._service = _to_json(changed), changed
+        while True:
+            await self.registered()
+            lease = self._lease
+            try:
+                await self._client.put(self._key, self._value, lease=lease)
+            except LeaseNotFound:  # this side has not heard of it yet
+                if lease is not None:
+                    await lease.lost()
+            else:
+                return
 
     async def __aenter__(self) -> Self:
-        await self._register()
+        if self._is_entered:
+            raise RuntimeError("this registration is entered already: make another with client.register(...)")
+        self._is_entered = True
+        try:
+            await self._register()
+        except BaseException:
+            self._is_entered = False
+            raise
         self._healer = self._client.background("etcd_async.registration", self._heal)
         return self
 
@@ -90,13 +110,17 @@ class Registration:
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._healer.cancel()
-        await self._deregister()
+        try:
+            await asyncio.wait([self._healer.future])  # it may be about to take a lease
+        finally:
+            self._is_entered = False
+            await self._deregister()
 
     async def _register(self) -> None:
         lease = self._client.lease(self._ttl, on_loss="signal")
         await lease.__aenter__()
         try:
-            await self._client.put(self._key, _to_json(self._service), lease=lease)
+            await self._client.put(self._key, self._value, lease=lease)
         except BaseException:
             await lease.__aexit__(None, None, None)
             raise
@@ -108,9 +132,6 @@ class Registration:
         self._changed = anyio.Event()
         if lease is not None:
             await lease.__aexit__(None, None, None)
-
-    async def _write(self) -> None:
-        await self._client.put(self._key, _to_json(self._service), lease=self._lease)
 
     async def _heal(self) -> None:
         while self._lease is not None:

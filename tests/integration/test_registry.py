@@ -1,10 +1,11 @@
 """Service registration under a lease, and discovery without a gap."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
-from etcd_async import Client, Service, ServiceChange
+from etcd_async import Client, Compacted, Service, ServiceChange
 from etcd_async.testing import EtcdServer
 from tests.integration.support import running, take, until, until_expired, within
 
@@ -203,3 +204,74 @@ async def test_a_registration_cancelled_at_its_start_leaves_nothing(client: Clie
             for _ in range(turns):
                 await asyncio.sleep(0)  # some turns of the loop further each time
     await until(nothing_left)
+
+
+async def test_an_update_whose_lease_is_gone_unnoticed_is_made_anew(client: Client) -> None:
+    async with client.register(BILLING, ttl=3) as registration:
+        await client.leases.revoke(registration.lease_id)
+        await within(registration.update(address="10.0.0.9:1"))
+        assert [service.address for service in await client.discover("billing")] == ["10.0.0.9:1"]
+
+
+async def test_an_update_that_can_not_be_written_changes_nothing(client: Client) -> None:
+    metadata: dict[str, Any] = {"zone": "a"}
+    service = Service("billing", "billing-1", "10.0.0.5:8080", metadata)
+    async with client.register(service, ttl=3) as registration:
+        with pytest.raises(ValueError, match="surrogates"):
+            await registration.update(address="\ud800")
+        metadata["zone"] = object()
+        first = registration.lease_id
+        await client.leases.revoke(first)
+
+        async def is_registered_anew() -> bool:
+            return await client.exists("services/billing/billing-1") and registration.lease_id not in (0, first)
+
+        await until(is_registered_anew)
+        found = await client.discover("billing")
+    assert found == [Service("billing", "billing-1", "10.0.0.5:8080", {"zone": "a"})]
+
+
+async def test_a_registration_left_while_it_heals_leaves_nothing(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put, has_put, go_on = client.put, asyncio.Event(), asyncio.Event()
+
+    async def slow_put(*args: Any, **options: Any) -> object:
+        result = await put(*args, **options)
+        has_put.set()
+        await go_on.wait()
+        return result
+
+    async with client.register(BILLING, ttl=2) as registration:
+        monkeypatch.setattr(client, "put", slow_put)
+        await client.leases.revoke(registration.lease_id)
+        await within(has_put.wait())
+        go_on.set()  # the answer is there, and the body is left in the same turn
+    assert await client.leases.list() == []
+    assert await client.discover("billing") == []
+
+
+async def test_a_registration_is_entered_once_at_a_time(client: Client) -> None:
+    registration = client.register(BILLING)
+    with pytest.raises(RuntimeError, match="enter the registration first"):
+        await registration.update(address="x")
+    async with registration:
+        with pytest.raises(RuntimeError, match="entered already"):
+            await registration.__aenter__()
+    async with registration:
+        assert await client.discover("billing") == [BILLING]
+
+
+async def test_a_snapshot_whose_revision_is_compacted_at_once_is_taken_again(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch, refused = client.watch, [Compacted.at(1)]
+
+    def compacted_once(*args: Any, **options: Any) -> Any:
+        if refused:
+            raise refused.pop()
+        return watch(*args, **options)
+
+    monkeypatch.setattr(client, "watch", compacted_once)
+    async with client.register(BILLING), client.watch_service("billing") as changes:
+        assert await take(changes, 1) == [ServiceChange("added", BILLING)]
