@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from etcd_async import ops
 from etcd_async._keys import to_bytes, to_key
-from etcd_async.errors import KeyExists, KeyNotFound, StatusCode, TooManyOps
+from etcd_async.errors import KeyExists, KeyNotFound, RequestTooLarge, StatusCode, TooManyOps
 from etcd_async.kv import KV
 from etcd_async.options import CLIENT_DEFAULT, Timeout
 from etcd_async.types import DeleteResult, KeyValue, PutResult, TxnResult
@@ -194,10 +194,10 @@ class CompoundKV(KV):
         while done < len(writes):
             try:
                 results.append(await self.txn(then=writes[done : done + size], timeout=timeout))
-            except TooManyOps:
+            except (TooManyOps, RequestTooLarge):
                 if size == 1:
                     raise
-                size //= 2  # this server allows fewer; it refused before it applied anything
+                size = min(size, len(writes) - done) // 2 or 1  # refused before anything was applied: less, then
             else:
                 done += size
         return results

@@ -5,7 +5,7 @@ from itertools import product
 
 import pytest
 
-from etcd_async import Client, KeyExists, KeyNotFound, KeyValue, LeaseNotFound, TooManyOps
+from etcd_async import Client, KeyExists, KeyNotFound, KeyValue, LeaseNotFound, RequestTooLarge, TooManyOps
 from etcd_async.testing import EtcdServer
 from tests.integration.support import running, take, within
 
@@ -244,3 +244,10 @@ async def test_delete_many_takes_128_keys_and_not_one_more(client: Client) -> No
         await client.delete_many(keys)
     assert await client.count(prefix="") == 129
     assert (await client.delete_many(keys[:128])).deleted == 128
+
+
+async def test_without_atomic_more_bytes_than_fit_one_request_are_written(client: Client) -> None:
+    await client.put_many({f"/big/{each}": "x" * 20_000 for each in range(300)}, atomic=False)
+    assert await client.count(prefix="/big/") == 300
+    with pytest.raises(RequestTooLarge):
+        await client.put_many({"/big/a": "x" * 3_000_000}, atomic=False)
