@@ -102,7 +102,7 @@ class Backoff:
 
     initial: float = 0.05
     factor: float = 1.6
-    maximum: float = 2.0
+    maximum: float = 1.0
     jitter: float = 0.2
 
 

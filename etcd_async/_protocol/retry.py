@@ -7,6 +7,7 @@ What each end of an attempt says about the request (etcd ``server/etcdserver/v3_
     outcome      for instance                                   repeatable    other           maybe applied
     ============ ============================================== ============= =============== =============
     NOT_SENT     connection refused, GOAWAY below the stream    again         again           no
+    DOWN         refused for longer than a restart takes        once more     once more       no
     NOT_SERVED   no leader                                      again         again           no
     WRONG_MEMBER a learner                                      elsewhere     elsewhere       no
     STALE_TOKEN  invalid auth token                             new token     new token       no
@@ -36,8 +37,8 @@ from etcd_async.errors import (
 from etcd_async.options import Backoff
 
 MAX_ATTEMPTS = 100  # as etcd's own client: client/v3/options.go defaultUnaryMaxRetries
-MAX_UNREACHED_ROUNDS = 8
-"""How often every endpoint may prove out of reach before a call gives up: two to four seconds with default backoff."""
+MAX_DOWN_ROUNDS = 2
+"""How often every endpoint may prove down before a call gives up."""
 
 _USER_EMPTY = "etcdserver: user name is empty"  # the server wants a token and got none
 _UNHEALTHY = "etcdserver: unhealthy cluster"  # refuses a change of members before it begins
@@ -47,6 +48,7 @@ class Outcome(enum.Enum):
     """What the end of one attempt says about the request; the table is in the module's docstring."""
 
     NOT_SENT = "not sent"
+    DOWN = "down"
     NOT_SERVED = "not served"
     WRONG_MEMBER = "wrong member"
     STALE_TOKEN = "stale token"
@@ -62,7 +64,7 @@ class Outcome(enum.Enum):
 
 
 _AMBIGUOUS = frozenset({Outcome.LOST, Outcome.UNSURE, Outcome.FAILED})
-_ANY_CALL = frozenset({Outcome.NOT_SENT, Outcome.NOT_SERVED})
+_ANY_CALL = frozenset({Outcome.NOT_SENT, Outcome.DOWN, Outcome.NOT_SERVED})
 _REPEATABLE_CALL = _ANY_CALL | {Outcome.LOST, Outcome.UNSURE}
 
 _BY_CODE = {
@@ -127,13 +129,13 @@ class Retries:
     random: Random
     maybe_applied: bool = False
     _attempts: int = 0
-    _unreached: int = 0
+    _down: int = 0
     _has_refreshed: bool = False
 
     def decide(self, outcome: Outcome) -> Decision:
         """Count one failed attempt and return what to do next."""
         self._attempts += 1
-        self._unreached += outcome is Outcome.NOT_SENT
+        self._down += outcome is Outcome.DOWN
         self.maybe_applied |= outcome.is_ambiguous
         if outcome is Outcome.STALE_TOKEN:
             return self._refresh()
@@ -150,7 +152,7 @@ class Retries:
     def _may_repeat(self, outcome: Outcome) -> bool:
         if outcome is Outcome.WRONG_MEMBER:
             return self._attempts < self.endpoints
-        if self._attempts >= MAX_ATTEMPTS or self._unreached >= MAX_UNREACHED_ROUNDS * self.endpoints:
+        if self._attempts >= MAX_ATTEMPTS or self._down >= MAX_DOWN_ROUNDS * self.endpoints:
             return False
         return outcome in (_REPEATABLE_CALL if self.repeatable else _ANY_CALL)
 

@@ -88,7 +88,7 @@ def attempt_deadline(deadline: float | None, now: float, *, repeatable: bool, un
 def outcome_of(error: EtcdError | AttemptFailed) -> Outcome:
     """Return what the end of an attempt says about the request."""
     if isinstance(error, AttemptFailed):
-        return Outcome.LOST if error.sent else Outcome.NOT_SENT
+        return Outcome.LOST if error.sent else Outcome.DOWN if error.is_down else Outcome.NOT_SENT
     if isinstance(error, DeadlineExceeded):
         return Outcome.LOST if error.maybe_applied else Outcome.NOT_SENT
     if isinstance(error, RpcError):

@@ -1,8 +1,10 @@
 """
 Makes the connections to one endpoint: one attempt at a time, shared by all who wait, and not too often.
 
-A failed attempt, or a connection lost before it answered anything, delays the next one by a jittered backoff; a caller
-whose deadline is sooner is told the last reason at once.
+A failed attempt, or a connection lost before it answered anything, delays the next one by a jittered backoff. Callers
+wait for that, because servers that restart are soon back; one whose deadline is sooner is told the last reason at once.
+Once the endpoint was down for longer than a restart takes, or if it was never reached, nobody waits: each call makes an
+attempt, or hears of the one that has just failed.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import asyncio
 import math
 import time
 from random import Random
+from typing import Final
 
 from etcd_async._protocol.endpoints import Endpoint
 from etcd_async._protocol.retry import wait
@@ -20,6 +23,9 @@ from etcd_async._transport.http2 import Control, connect
 from etcd_async._transport.tls import ssl_context
 from etcd_async.errors import Attempt, ClientClosed, DeadlineExceeded
 from etcd_async.options import TLS, Backoff, TransportOptions
+
+RESTART_PATIENCE: Final = 4.0
+"""Seconds that a server may be gone until its callers are told so without waiting."""
 
 
 class Connector:
@@ -49,7 +55,8 @@ class Connector:
         self._live: set[Connection] = set()
         self._attempt: asyncio.Task[AttemptFailed | None] | None = None
         self._failures = 0
-        self._retry_at = -math.inf
+        self._failed_at = self._retry_at = -math.inf
+        self._down_since: float | None = -math.inf  # never reached, so far; None while it is not known to be down
         self._last_reason = ""
         self._is_closed = False
 
@@ -67,7 +74,7 @@ class Connector:
         self._check_open()
         if self.current is not None and self.current.is_usable:
             return self.current
-        if deadline is not None and time.monotonic() < self._retry_at >= deadline:
+        if self._is_too_soon(deadline):
             raise self._failed(self._last_reason)
         if self._attempt is None:
             self._attempt = asyncio.create_task(self._try(), name=f"etcd_async.connect {self.endpoint.text}")
@@ -114,7 +121,7 @@ class Connector:
         """Wait for our turn, connect, and say how it went; failures are results, since perhaps nobody waits."""
         try:
             pause = self._retry_at - time.monotonic()
-            if pause > 0:
+            if pause > 0 and not self._is_down():
                 await asyncio.sleep(pause)
             return await self._connect()
         finally:
@@ -169,6 +176,7 @@ class Connector:
         if not connection.is_usable:
             raise self._failed(connection.reason or "the connection was lost at once")
         self.current = connection
+        self._down_since = None
 
     def _link(self, transport: asyncio.Transport, control: Control) -> Connection:
         connection = Connection(
@@ -198,11 +206,23 @@ class Connector:
 
     def _note_failure(self, reason: str) -> None:
         self._last_reason = reason
-        self._retry_at = time.monotonic() + wait(self._backoff, self._failures, self._random)
+        self._failed_at = time.monotonic()
+        if self._down_since is None:
+            self._down_since = self._failed_at
+        self._retry_at = self._failed_at + wait(self._backoff, self._failures, self._random)
         self._failures += 1
 
     def _failed(self, reason: str) -> AttemptFailed:
-        return AttemptFailed(self.endpoint.text, reason, sent=False)
+        return AttemptFailed(self.endpoint.text, reason, sent=False, is_down=self._is_down())
+
+    def _is_too_soon(self, deadline: float | None) -> bool:
+        now = time.monotonic()
+        if self._is_down():
+            return now < self._failed_at + self._backoff.initial / 2  # sooner than the call itself tries again
+        return deadline is not None and now < self._retry_at >= deadline
+
+    def _is_down(self) -> bool:
+        return self._down_since is not None and time.monotonic() - self._down_since >= RESTART_PATIENCE
 
     def _check_open(self) -> None:
         if self._is_closed:

@@ -17,12 +17,14 @@ class AttemptFailed(Exception):
         reason: As shown to users.
         sent: False if the server has certainly not acted on it: the connection failed, the bytes never left, or
             the server said so (REFUSED_STREAM, a stream above GOAWAY's last one).
+        is_down: True if the endpoint was out of reach for longer than a restart takes, or always.
     """
 
-    def __init__(self, endpoint: str, reason: str, *, sent: bool) -> None:
+    def __init__(self, endpoint: str, reason: str, *, sent: bool, is_down: bool = False) -> None:
         self.endpoint = endpoint
         self.reason = reason
         self.sent = sent
+        self.is_down = is_down
         super().__init__(endpoint, reason, sent)
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from etcd_async._protocol.retry import (
     MAX_ATTEMPTS,
-    MAX_UNREACHED_ROUNDS,
+    MAX_DOWN_ROUNDS,
     Action,
     Decision,
     Outcome,
@@ -60,6 +60,7 @@ def test_the_servers_words_say_what_became_of_the_request(code: StatusCode, mess
     ("outcome", "read", "write", "maybe_applied"),
     [
         (Outcome.NOT_SENT, Action.RETRY, Action.RETRY, False),
+        (Outcome.DOWN, Action.RETRY, Action.RETRY, False),
         (Outcome.NOT_SERVED, Action.RETRY, Action.RETRY, False),
         (Outcome.WRONG_MEMBER, Action.RETRY, Action.RETRY, False),
         (Outcome.STALE_TOKEN, Action.REFRESH_TOKEN, Action.REFRESH_TOKEN, False),
@@ -107,11 +108,16 @@ def test_the_other_endpoints_are_tried_before_any_wait() -> None:
     assert delays == [0, 0, 1.0, 0, 0, 2.0, 0, 0, 4.0]
 
 
-def test_a_call_gives_up_when_every_endpoint_was_out_of_reach_too_often() -> None:
+def test_a_call_gives_up_when_every_endpoint_was_down_twice() -> None:
     call = retries(endpoints=2, repeatable=False)
-    actions = [call.decide(Outcome.NOT_SENT).action for _ in range(2 * MAX_UNREACHED_ROUNDS)]
-    assert actions == [Action.RETRY] * (2 * MAX_UNREACHED_ROUNDS - 1) + [Action.GIVE_UP]
+    actions = [call.decide(Outcome.DOWN).action for _ in range(2 * MAX_DOWN_ROUNDS)]
+    assert actions == [Action.RETRY] * (2 * MAX_DOWN_ROUNDS - 1) + [Action.GIVE_UP]
     assert not call.maybe_applied
+
+
+def test_a_server_that_may_just_restart_is_waited_for() -> None:
+    call = retries(repeatable=False)
+    assert {call.decide(Outcome.NOT_SENT).action for _ in range(MAX_ATTEMPTS - 1)} == {Action.RETRY}
 
 
 def test_a_missing_leader_is_waited_for_longer_but_not_for_ever() -> None:

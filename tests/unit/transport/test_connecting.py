@@ -12,6 +12,7 @@ import pytest
 from h2.settings import SettingCodes
 
 from etcd_async._protocol.endpoints import parse
+from etcd_async._transport import connector
 from etcd_async._transport.channel import Channel
 from etcd_async._transport.failure import CLOSED_EARLY, AttemptFailed
 from etcd_async.errors import ClientClosed, DeadlineExceeded
@@ -188,12 +189,24 @@ async def test_the_attempt_is_a_task_with_a_name_that_ends_with_the_channel() ->
             await within(task)
 
 
+SLOW = Backoff(initial=30, maximum=30, jitter=0)
+
+
+async def lose(server: H2Server, channel: Channel) -> None:
+    """Stop the server and wait until the channel knows."""
+    connection = channel._connector.current
+    assert connection is not None
+    server.stop()
+    await within(connection.closed)
+
+
 async def test_after_a_failure_the_next_attempt_waits_unless_the_deadline_is_sooner() -> None:
-    endpoint = f"http://127.0.0.1:{closed_port()}"
-    slow = Backoff(initial=30, maximum=30, jitter=0)
-    async with channel_to(endpoint, backoff=slow) as channel:
-        with pytest.raises(AttemptFailed):
+    async with H2Server(answers=pong) as server, channel_to(server, backoff=SLOW) as channel:
+        await within(call(channel))
+        await lose(server, channel)
+        with pytest.raises(AttemptFailed) as caught:
             await within(call(channel))
+        assert not caught.value.is_down
         with pytest.raises(AttemptFailed, match="connection refused"):
             await within(channel.unary(PATH, b"", deadline=time.monotonic() + 5), 1)
         waiting = call(channel)
@@ -205,15 +218,33 @@ async def test_after_a_failure_the_next_attempt_waits_unless_the_deadline_is_soo
             await waiting
 
 
+async def test_nobody_waits_for_an_endpoint_that_was_never_reached() -> None:
+    async with channel_to(f"http://127.0.0.1:{closed_port()}", backoff=SLOW) as channel:
+        for _ in range(2):
+            with pytest.raises(AttemptFailed, match="connection refused") as caught:
+                await within(call(channel), 1)
+            assert caught.value.is_down
+
+
+async def test_nobody_waits_for_an_endpoint_that_is_down_for_longer_than_a_restart_takes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with H2Server(answers=pong) as server, channel_to(server, backoff=SLOW) as channel:
+        await within(call(channel))
+        await lose(server, channel)
+        monkeypatch.setattr(connector, "RESTART_PATIENCE", 0.0)
+        for _ in range(2):
+            with pytest.raises(AttemptFailed, match="connection refused") as caught:
+                await within(call(channel), 1)
+            assert caught.value.is_down
+
+
 async def test_waits_grow_from_failure_to_failure_and_a_useful_connection_ends_them() -> None:
     async with H2Server(answers=pong) as server:
         endpoint = server.endpoint
         async with channel_to(endpoint, backoff=Backoff(initial=0.02, factor=2, maximum=0.05, jitter=0)) as channel:
             await within(call(channel))
-            connection = channel._connector.current
-            assert connection is not None
-            server.stop()
-            await within(connection.closed)
+            await lose(server, channel)
             started = time.monotonic()
             for _ in range(4):
                 with pytest.raises(AttemptFailed):

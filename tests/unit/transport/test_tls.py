@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from etcd_async._transport.failure import AttemptFailed, connect_reason, lost_reason, tls_reason
-from etcd_async.options import TLS
+from etcd_async.options import TLS, Backoff
 from tests.support.h2server import H2Server, Request, within
 from tests.unit.transport.support import call, channel_to, options
 
@@ -172,7 +172,7 @@ async def test_certificates_are_read_anew_for_each_connection(authority: Authori
     trusted.write_bytes(issue(tmp_path, "stranger").cert.read_bytes())
     async with (
         H2Server(answers=pong, tls=server_context(authority)) as server,
-        channel_to(server, tls=TLS(ca=trusted)) as channel,
+        channel_to(server, tls=TLS(ca=trusted), backoff=Backoff(initial=0, maximum=0)) as channel,
     ):
         with pytest.raises(AttemptFailed, match="not accepted"):
             await within(call(channel))
