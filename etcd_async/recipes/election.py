@@ -28,6 +28,7 @@ class Election:
     Args:
         client: The client.
         name: The election's name: its candidates' keys are ``<name>/<lease id>``, as those of etcd's own ``Election``.
+            All keys under ``<name>/`` are candidates: keep others, and elections named ``<name>/...``, out of there.
         identity: What this candidate proclaims on winning.
         ttl: Seconds after which the next one leads when the leader has died; etcd's minimum is about 2.
     """

@@ -34,6 +34,7 @@ class Lock:
     Args:
         client: The client.
         name: The lock's name: its contenders' keys are ``<name>/<lease id>``, as those of etcd's own ``Mutex``.
+            All keys under ``<name>/`` count as contenders: keep others, and locks named ``<name>/...``, out of there.
         ttl: Seconds after which others may enter when the holder has died; etcd's minimum is about 2.
         timeout: Seconds to wait for the lock at most; None for no limit.
         on_loss: ``"cancel"`` or ``"signal"``.
