@@ -6,13 +6,13 @@ import pytest
 
 from etcd_async import Client
 from etcd_async.testing import EtcdServer, FaultProxy
-from tests.faults.support import QUICK
+from tests.faults.support import QUICK, UNFORGETFUL
 
 
 @pytest.fixture
 async def server() -> AsyncIterator[EtcdServer]:
-    """An etcd that is up again a tenth of a second after it was killed."""
-    async with EtcdServer(extra_args=QUICK) as server:
+    """An etcd that is up again a tenth of a second after it was killed, with all that it had acknowledged."""
+    async with EtcdServer(extra_args=[*QUICK, *UNFORGETFUL], fsync=True) as server:
         yield server
 
 
