@@ -11,9 +11,9 @@ from etcd_async._keeper import Keeper
 from etcd_async._keys import check_timeout
 from etcd_async._transport.caller import Caller
 from etcd_async._transport.tasks import Tasks
+from etcd_async._watcher import Watcher
 from etcd_async.errors import ClientClosed, EtcdError
 from etcd_async.options import CLIENT_DEFAULT, FAREWELL_TIMEOUT, Timeout
-from etcd_async.watch import Watcher
 
 __all__ = ["Core"]
 

@@ -79,18 +79,20 @@ class Guard:
     ``open`` and ``close`` must run in the task of the body, as anyio demands of its cancel scopes.
     """
 
-    __slots__ = ("_cancels", "_loss", "_scope")
+    __slots__ = ("_cancels", "_loss", "_scope", "_task")
 
     def __init__(self, loss: Loss, on_loss: OnLoss) -> None:
         self._loss = loss
         self._cancels = on_loss == "cancel"
         self._scope: anyio.CancelScope | None = None
+        self._task: asyncio.Task[object] | None = None
 
     def open(self) -> None:
         """Begin the body."""
         if self._cancels:
             self._scope = anyio.CancelScope()
             self._scope.__enter__()
+            self._task = asyncio.current_task()
             self._loss.tell(self._cancel)
 
     def close(
@@ -100,6 +102,8 @@ class Guard:
         if self._scope is None:
             return False
         self._loss.forget(self._cancel)
+        if asyncio.current_task() is not self._task:
+            raise RuntimeError("left in another task than it was entered in: that takes on_loss='signal'")
         return bool(self._scope.__exit__(exc_type, exc, traceback))
 
     def raise_loss(self, exc: BaseException | None, swallowed: bool) -> None:

@@ -220,10 +220,12 @@ class Lease:
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        swallowed = self._guard.close(exc_type, exc, traceback)
-        self._is_kept = False
-        self._core.keeper.forget(self._id)
-        await self._revoke()
+        try:
+            swallowed = self._guard.close(exc_type, exc, traceback)
+        finally:
+            self._is_kept = False
+            self._core.keeper.forget(self._id)
+            await self._revoke()
         self._guard.raise_loss(exc, swallowed)
 
     async def _grant(self) -> LeaseGrant:

@@ -72,8 +72,8 @@ class Services(CompoundKV):
             prev_kv: Tell what keys were before, too.
             filters: ``"no_put"`` and ``"no_delete"`` leave out these events.
             progress: Have the server tell in idle times how far it has come (every ten minutes unless configured).
-            buffer: How many batches to hold for a slow consumer (16 MiB of events at most, whatever their number)
-                before the watch is stopped on the server, until the consumer has caught up.
+            buffer: How many batches to hold for a slow consumer (or 16 MiB of events, whatever their number; one batch
+                may go beyond either) before the watch is stopped on the server, until the consumer has caught up.
             timeout: Seconds for registering the watch; None for no limit.
         """
         first, last = to_range(key, prefix=prefix, start=start, end=end, from_key=from_key)

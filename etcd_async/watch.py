@@ -1,14 +1,12 @@
 """
 Watches: every change of some keys, in order, each once, none missing.
 
-`Watcher` joins all watches of a client to the one machine (`_protocol/watch.py`) that decides what their common stream
-says; `Watch` is one of them, with a bounded buffer between the stream and its consumer.
+What their common stream says is decided in `_protocol/watch.py`, and carried out by `_watcher.Watcher`.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import replace
 from types import TracebackType
@@ -18,84 +16,18 @@ from etcd_async import _codec
 from etcd_async._keyspace import Keyspace
 from etcd_async._pb.etcdserverpb import WatchCreateRequest, WatchCreateRequestFilterType, WatchRequest
 from etcd_async._protocol import watch as machine
-from etcd_async._transport import methods
-from etcd_async._transport.caller import Caller
 from etcd_async._transport.calls import check_size
-from etcd_async._transport.duplex import Duplex
-from etcd_async._transport.tasks import Tasks
+from etcd_async._watch_inbox import Inbox
+from etcd_async._watcher import Watcher
 from etcd_async.errors import Compacted, DeadlineExceeded, EtcdError
-from etcd_async.options import WATCH_BUFFER_BYTES
 from etcd_async.types import Batch, Event
 
-__all__ = ["Filter", "Watch", "Watcher", "check_filters", "check_request"]
+__all__ = ["Filter", "Watch", "check_filters", "check_request"]
 
 Filter: TypeAlias = Literal["no_put", "no_delete"]
 
 _MAX_INT = 2**63 - 1
 _FILTERS = {"no_put": WatchCreateRequestFilterType.NOPUT, "no_delete": WatchCreateRequestFilterType.NODELETE}
-
-
-class Watcher:
-    """All watches of one client, on one stream."""
-
-    def __init__(self, caller: Caller, tasks: Tasks, clock: Callable[[], float]) -> None:
-        self._machine = machine.Watches(has_user=caller.has_user)
-        self._watches: dict[int, Watch] = {}
-        self._closed: EtcdError | None = None
-        self._duplex = Duplex(
-            self._machine,
-            methods.WATCH,
-            caller,
-            tasks,
-            encode=_codec.encode,
-            decode=_codec.decode_watch_response,
-            deliver=self._deliver,
-            clock=clock,
-        )
-
-    def add(self, watch: Watch, request: WatchCreateRequest) -> int:
-        """Create a watch on the server; its outputs go to *watch*."""
-        if self._closed is not None:
-            raise self._closed
-        handle = self._machine.add(request)
-        self._watches[handle] = watch
-        self._duplex.wake()
-        return handle
-
-    def cancel(self, handle: int) -> None:
-        """Forget a watch; nothing more comes out of it."""
-        if self._watches.pop(handle, None) is not None:
-            self._machine.cancel(handle)
-            self._duplex.wake()
-
-    def pause(self, handle: int) -> None:
-        """Stop a watch on the server, to go on later where it stopped."""
-        self._machine.pause(handle)
-        self._duplex.wake()
-
-    def resume(self, handle: int) -> None:
-        """Go on with a paused watch."""
-        self._machine.resume(handle)
-        self._duplex.wake()
-
-    def request_progress(self, handle: int) -> None:
-        """Ask the server how far the watch has come."""
-        self._machine.request_progress(handle)
-        self._duplex.wake()
-
-    def close(self, error: EtcdError) -> None:
-        """End every watch with *error*, and take no more."""
-        self._closed = error
-        for output in self._machine.fail_all(error):
-            self._deliver(output)
-
-    def _deliver(self, output: machine.Output) -> None:
-        watch = self._watches.get(output.handle)
-        if watch is None:
-            return
-        if isinstance(output, machine.Failed):
-            del self._watches[output.handle]
-        watch.receive(output)
 
 
 class Watch:
@@ -128,7 +60,7 @@ class Watch:
         self._space = space
         self._now = now
         self._timeout = timeout
-        self._inbox = _Inbox(buffer)
+        self._inbox = Inbox(buffer)
         self._handle: int | None = None
         self._was_entered = self._is_created = False
         self._is_paused = False
@@ -288,58 +220,6 @@ class _Batches:
 
     async def __anext__(self) -> Batch:
         return await self._watch.next_batch()
-
-
-class _Inbox:
-    """The batches that wait for a consumer, and whether they are too many."""
-
-    __slots__ = ("_batches", "_bytes", "_limit")
-
-    def __init__(self, limit: int) -> None:
-        self._batches: deque[tuple[Batch, int]] = deque()
-        self._bytes = 0
-        self._limit = limit
-
-    def __bool__(self) -> bool:
-        return bool(self._batches)
-
-    @property
-    def is_full(self) -> bool:
-        """True while no more should come; a lone batch, however large, is what a quick consumer is about to take."""
-        return len(self._batches) > 1 and (len(self._batches) >= self._limit or self._bytes >= WATCH_BUFFER_BYTES)
-
-    @property
-    def has_room_again(self) -> bool:
-        """True once it is at most half full, so that stopping and going on does not flutter."""
-        return len(self._batches) <= self._limit // 2 and self._bytes <= WATCH_BUFFER_BYTES // 2
-
-    def put(self, batch: Batch) -> None:
-        """Add a batch; of several words of progress in a row only the last is kept."""
-        if batch.is_progress and self._batches and self._batches[-1][0].is_progress:
-            self._batches.pop()
-        size = _size(batch.events)
-        self._batches.append((batch, size))
-        self._bytes += size
-
-    def take(self) -> Batch:
-        """Remove and return the oldest batch."""
-        batch, size = self._batches.popleft()
-        self._bytes -= size
-        return batch
-
-
-_OBJECTS = 400  # what an event's Python objects weigh besides its bytes, roughly
-
-
-def _size(events: Sequence[Event]) -> int:
-    # A loop, for a call or a step of a generator for each event would take as long as the sizes themselves.
-    size = _OBJECTS * len(events)
-    for event in events:
-        kv, before = event.kv, event.prev_kv
-        size += len(kv.key) + len(kv.value)
-        if before is not None:
-            size += len(before.value)
-    return size
 
 
 def check_filters(filters: Sequence[str]) -> list[WatchCreateRequestFilterType]:

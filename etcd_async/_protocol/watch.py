@@ -292,8 +292,8 @@ class Watches:
     def _refused(self, watch: _Watch, response: WatchResponse, now: float) -> list[Output | Reopen]:
         error = error_for_cancel_reason(response.cancel_reason, response.compact_revision)
         if self._has_user and isinstance(error, PermissionDenied) and not watch.refusals:
-            # etcd 3.5.0 to 3.5.2 and early 3.4 say so to a stale token, too (server v3rpc/watch.go isWatchPermitted):
-            # only what is denied again after a new login is denied.
+            # etcd before 3.5.6 says so to a stale token, too (https://github.com/etcd-io/etcd/pull/14547): only what is
+            # denied again after a new login is denied.
             error = error_for(StatusCode.UNAUTHENTICATED, "etcdserver: invalid auth token")
         if not isinstance(error, RpcError) or classify(error) not in _NOT_FINAL or watch.refusals >= MAX_REFUSALS:
             return [self._failed(watch, error)]

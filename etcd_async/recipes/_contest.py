@@ -11,14 +11,18 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack, suppress
 
+import anyio
+
 from etcd_async import ops
 from etcd_async._loss import Loss, guarding
-from etcd_async.errors import Compacted, LeaseLost
+from etcd_async.errors import Compacted, EtcdError, LeaseLost, Unavailable
 from etcd_async.lease import Lease
 from etcd_async.services import Services
 from etcd_async.types import KeyValue, RangeResult
 
 __all__ = ["Contender"]
+
+_PAUSE = 0.5  # seconds between looks for a server
 
 
 class Contender:
@@ -108,29 +112,41 @@ class Contender:
                 await self._wait_gone(self.key, revision)
             except Compacted:
                 revision = await self._still_there()
+            except EtcdError as error:  # whether the key stands can't be told any more
+                self._lose(f"its key can't be watched: {error}", error)
             else:
                 self._lose("its key was deleted")
 
-    # Ranges, not read-only transactions: etcd before 3.5.6 panics when one of those is cancelled while it runs, and
-    # waiting for a lock is what people cancel (https://github.com/etcd-io/etcd/issues/14110).
-
     async def _still_there(self) -> int:
-        own = await self._client.range(start=self.key, end=self.key + b"\x00", keys_only=True, timeout=None)
+        own = await self._look(ops.range(start=self.key, end=self.key + b"\x00", keys_only=True))
         self._check_own(own)
         return own.revision
 
     async def _predecessor(self) -> tuple[bytes, int] | None:
-        queue = await self._client.range(
+        ahead = ops.range(
             prefix=self._prefix,
             max_create_revision=self.revision,
             sort_by="create_revision",
             descending=True,
             limit=2,
             keys_only=True,
-            timeout=None,
         )
+        queue = await self._look(ahead)
         self._check_own(queue)
         return (queue[1].key, queue.revision) if len(queue) > 1 else None
+
+    async def _look(self, op: ops.Range) -> RangeResult:
+        """
+        Read, for as long as it takes: how long a server may be away is for the lease's term to say.
+
+        A range, not a read-only transaction: etcd before 3.5.5 panics when one of those is cancelled while it runs, and
+        waiting for a lock is what people cancel (https://github.com/etcd-io/etcd/issues/14110).
+        """
+        while True:
+            try:
+                return await self._client.do(op, timeout=None)
+            except Unavailable:
+                await anyio.sleep(_PAUSE)
 
     def _check_own(self, found: RangeResult) -> None:
         if not found or found[0].create_revision != self.revision:

@@ -148,6 +148,8 @@ class Leadership:
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        swallowed = self._guard.close(exc_type, exc, traceback)
-        await self.resign()
+        try:
+            swallowed = self._guard.close(exc_type, exc, traceback)
+        finally:
+            await self.resign()
         self._guard.raise_loss(exc, swallowed)

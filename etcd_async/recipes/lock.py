@@ -36,7 +36,7 @@ class Lock:
         name: The lock's name: its contenders' keys are ``<name>/<lease id>``, as those of etcd's own ``Mutex``.
             All keys under ``<name>/`` count as contenders: keep others, and locks named ``<name>/...``, out of there.
         ttl: Seconds after which others may enter when the holder has died; etcd's minimum is about 2.
-        timeout: Seconds to wait for the lock at most; None for no limit.
+        timeout: Seconds to wait for the lock at most; None for no limit, 0 takes it only if nobody has or wants it.
         on_loss: ``"cancel"`` or ``"signal"``.
     """
 
@@ -99,6 +99,8 @@ class Lock:
             LockTimeout: The timeout passed; nothing of the attempt stays behind.
             LockLost: The lease was lost while waiting.
         """
+        if self._timeout == 0:
+            return await self._acquire_at_once()
         contender = self._begin()
         try:
             with anyio.move_on_after(self._timeout) as limit:
@@ -120,6 +122,10 @@ class Lock:
         finally:
             await self._end(contender)
 
+    async def _acquire_at_once(self) -> None:
+        if not await self.try_acquire():
+            raise LockTimeout(f"lock {self.name!r} is held by others")
+
     async def release(self) -> None:
         """Let the next one enter. Harmless if the lock is not held, or no longer this holder's."""
         contender, self._contender = self._contender, None
@@ -137,8 +143,10 @@ class Lock:
     ) -> None:
         guard, self._guard = self._guard, None
         assert guard is not None
-        swallowed = guard.close(exc_type, exc, traceback)
-        await self.release()
+        try:
+            swallowed = guard.close(exc_type, exc, traceback)
+        finally:
+            await self.release()
         guard.raise_loss(exc, swallowed)
 
     @property

