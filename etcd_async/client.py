@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Self, TypedDict, Unpack
 
-from etcd_async import _codec
 from etcd_async._core import Core
 from etcd_async._keys import check_timeout, to_bytes
 from etcd_async._keyspace import Keyspace
 from etcd_async._loss import OnLoss
 from etcd_async._protocol.endpoints import Endpoint, parse
+from etcd_async._rpc import rpc
 from etcd_async._transport import methods
 from etcd_async._transport.caller import Caller
 from etcd_async._transport.tasks import Tasks
@@ -76,23 +76,18 @@ class Namespace(Services):
 
     async def rpc(self, path: str, message: Any, *, timeout: Timeout = CLIENT_DEFAULT) -> Any:
         """
-        Call any unary RPC of etcd with its wire message, for what is not wrapped.
+        Call any RPC of etcd with its wire message, for what is not wrapped.
 
         Args:
             path: Such as ``"/etcdserverpb.KV/Range"``.
             message: The request, from `etcd_async.wire`. Its keys are the server's: no namespace is added.
-            timeout: Seconds; None for no limit.
+            timeout: Seconds, for a stream until it is open; None for no limit.
 
         Returns:
-            The wire message of the answer.
+            The wire message of the answer. For a streaming RPC an async iterator over its answers, which sends the one
+            request when it is first asked; close it (`contextlib.aclosing`) to give the stream up early.
         """
-        method = methods.METHODS.get(path)
-        if method is None or method.kind is not methods.Kind.UNARY:
-            raise ValueError(f"path must be that of a unary RPC of etcd such as /etcdserverpb.KV/Range, not {path!r}")
-        if not isinstance(message, method.request):
-            raise TypeError(f"message must be a {method.request.__name__}, not {type(message).__name__}")
-        answer = await self._core.caller.unary(method, _codec.encode(message), timeout=self._core.seconds(timeout))
-        return _codec.decode(method.response, answer)
+        return await rpc(self._core, path, message, self._core.seconds(timeout))
 
 
 class ClientOptions(TypedDict, total=False):

@@ -19,7 +19,7 @@ LAYERS: list[set[str]] = [
     {"errors", "types", "options", "ops", "wire", "_keys", "_keyspace", "_pb", "_codec"},
     {"_protocol"},
     {"_transport"},
-    {"kv", "compound", "lease", "watch", "services", "_core", "_keeper", "_watcher", "_watch_inbox", "_loss", "_scan"},
+    {"kv", "compound", "lease", "watch", "services", "_core", "_keeper", "_watcher", "_watch_inbox", "_loss", "_rpc", "_scan"},
     {"recipes"},
     {"client"},
     {""},  # etcd_async/__init__.py: the public names

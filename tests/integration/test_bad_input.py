@@ -28,7 +28,7 @@ from etcd_async import (
     value,
     version,
 )
-from etcd_async.wire import PutRequest, RangeRequest, WatchRequest
+from etcd_async.wire import PutRequest, RangeRequest
 
 Act = Callable[[Any], Any]
 Case = tuple[Act, type[Exception], str]
@@ -218,7 +218,7 @@ SCOPES: dict[str, Case] = {
     "watch_service: empty name": (lambda c: c.watch_service(""), ValueError, "name"),
     "namespaced: prefix of a wrong type": (lambda c: c.namespaced(3), TypeError, "prefix"),
     "rpc: unknown path": (lambda c: c.rpc("/etcdserverpb.KV/Nothing", RangeRequest()), ValueError, "path"),
-    "rpc: a stream": (lambda c: c.rpc("/etcdserverpb.Watch/Watch", WatchRequest()), ValueError, "path"),
+    "rpc: path that is a list": (lambda c: c.rpc([], RangeRequest()), ValueError, "path"),
     "rpc: path of a wrong type": (lambda c: c.rpc(3, RangeRequest()), ValueError, "path"),
     "rpc: another RPC's message": (lambda c: c.rpc("/etcdserverpb.KV/Range", PutRequest()), TypeError, "message"),
 }
