@@ -137,6 +137,8 @@ class Client(Namespace):
         prefix = to_bytes(namespace, "namespace")
         parsed = [parse(each) for each in _split(endpoints)]
         _check_tls(tls, parsed)
+        if not isinstance(transport, TransportOptions | None):
+            raise TypeError(f"transport must be a TransportOptions, not {type(transport).__name__}")
         tasks = Tasks(self._crashed)
         caller = Caller(
             parsed,
@@ -204,6 +206,11 @@ def _split(endpoints: str | Sequence[str]) -> list[str]:
 def _credentials(user: str | None, password: str | None) -> Credentials | None:
     if (user is None) is not (password is None):
         raise ValueError("user and password must be given together")
+    for name, given in (("user", user), ("password", password)):
+        if not isinstance(given, str | None):
+            raise TypeError(f"{name} must be str, not {type(given).__name__}")
+    if user == "":
+        raise ValueError("user must not be empty")
     return None if user is None or password is None else Credentials(user, password)
 
 

@@ -20,6 +20,9 @@ from etcd_async.options import TransportOptions
 CLOSE_GRACE = 1.0
 """Seconds that the peer has to take our last bytes when we close; then the transport is aborted."""
 
+MAX_DEBUG = 200
+"""Bytes of a GOAWAY's debug data that errors repeat, with everything escaped that could play tricks in a log."""
+
 MAX_UNWRITTEN = 4096
 """Control frames that may pile up while the peer reads nothing; more is a peer that floods us."""
 
@@ -165,7 +168,7 @@ class Connection:
 
     def on_goaway(self, last_id: int, code: int, debug: bytes) -> None:
         """Take no new calls; what the server will not see to fails at once, the rest may finish."""
-        text = f": {debug.decode('utf-8', 'replace')}" if debug else ""
+        text = f": {ascii(debug[:MAX_DEBUG].decode('utf-8', 'replace'))[1:-1]}" if debug else ""
         self.reason = self.reason or f"the server said goodbye: {code_name(code)}{text}"
         self.is_scolded |= code == ErrorCode.ENHANCE_YOUR_CALM
         for exchange in self.outbox.drop(above=last_id):

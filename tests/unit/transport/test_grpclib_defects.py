@@ -98,6 +98,18 @@ async def test_05_the_reason_of_a_goaway_is_kept() -> None:
             await within(task)
 
 
+async def test_what_a_goaway_says_is_repeated_shortly_and_escaped() -> None:
+    async with H2Server() as server, channel_to(server) as channel:
+        task = call(channel)
+        request = await (await server.request()).whole()
+        request.peer.goaway(FOREVER, 0, b"\x1b[2J\n\xff" + b"x" * 5000)
+        request.peer.transport.close()
+        with pytest.raises(AttemptFailed) as caught:
+            await within(task)
+        assert caught.value.reason.isprintable()
+        assert len(caught.value.reason) < 300
+
+
 async def test_06_calls_that_wait_for_a_stream_end_with_the_connection() -> None:
     async with H2Server(settings={SettingCodes.MAX_CONCURRENT_STREAMS: 1}) as server, channel_to(server) as channel:
         tasks = [call(channel), call(channel)]
