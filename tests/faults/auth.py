@@ -1,7 +1,7 @@
 """A server with users, set up by raw calls, and their passwords."""
 
 from etcd_async import Client, wire
-from tests.faults.support import within
+from tests.support.live import within
 
 ROOT_PASSWORD = "correct horse battery staple"
 ANN_PASSWORD = "hunter2-hunter2"

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.faults.support import within
+from tests.support.live import within
 
 HOLDER = Path(__file__).with_name("holder.py")
 ROOT = HOLDER.parents[2]

@@ -2,12 +2,13 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from contextlib import suppress
 from typing import Any, Final, TypeVar
 
 from etcd_async import Client, EtcdError
 from etcd_async.testing import EtcdServer
+from tests.support.live import until, watchers, within
 
 T = TypeVar("T")
 
@@ -38,43 +39,9 @@ class Stopwatch:
         return time.monotonic() - self._start
 
 
-async def within(awaitable: Awaitable[T], seconds: float = 10.0) -> T:
-    """Return what *awaitable* does, or fail after *seconds*."""
-    async with asyncio.timeout(seconds):
-        return await awaitable
-
-
-async def take(source: AsyncIterator[T], number: int, seconds: float = 10.0) -> list[T]:
-    """Return the next *number* items of *source*, or fail after *seconds*."""
-    async with asyncio.timeout(seconds):
-        return [await anext(source) for _ in range(number)]
-
-
-async def until(check: Callable[[], Awaitable[bool]], seconds: float = 10.0) -> None:
-    """Ask *check*, which is a round trip to the server, again and again until it says yes."""
-    async with asyncio.timeout(seconds):
-        while not await check():
-            pass
-
-
-async def forever() -> None:
-    """Wait for something that never happens."""
-    await asyncio.Event().wait()
-
-
 def start(coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
     """Start *coroutine* as a task of the test."""
     return asyncio.create_task(coroutine)
-
-
-@asynccontextmanager
-async def running(coroutine: Coroutine[Any, Any, T]) -> AsyncIterator[asyncio.Task[T]]:
-    """Run *coroutine* beside the body; it is cancelled at the end, if it has not ended."""
-    task = asyncio.create_task(coroutine)
-    try:
-        yield task
-    finally:
-        await cancelled(task)
 
 
 async def turns(number: int) -> None:
@@ -122,30 +89,6 @@ def tasks() -> set[asyncio.Task[Any]]:
 def own_tasks() -> list[str]:
     """Return the names of the clients' own tasks in this loop, in order."""
     return sorted(task.get_name() for task in tasks() if task.get_name().startswith("etcd_async"))
-
-
-async def metric(server: EtcdServer, line: str) -> float:
-    """Return the server's own count of something; *line* is its name in ``/metrics``, with labels if it has some."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", server.ports.metrics)
-    try:
-        writer.write(b"GET /metrics HTTP/1.0\r\nHost: localhost\r\n\r\n")
-        text = (await reader.read()).decode()
-    finally:
-        writer.close()
-        await writer.wait_closed()
-    found = [each.removeprefix(line) for each in text.splitlines() if each.startswith(f"{line} ")]
-    return float(found[0]) if found else 0.0
-
-
-async def watchers(server: EtcdServer) -> float:
-    """Return how many watches the server has."""
-    return await metric(server, "etcd_debugging_mvcc_watcher_total")
-
-
-async def streams_started(server: EtcdServer, service: str, method: str) -> float:
-    """Return how many two-way streams of *method* clients have ever opened."""
-    labels = f'grpc_method="{method}",grpc_service="etcdserverpb.{service}",grpc_type="bidi_stream"'
-    return await metric(server, f"grpc_server_started_total{{{labels}}}")
 
 
 def open_exchanges(client: Client) -> int:

@@ -6,7 +6,8 @@ import pytest
 
 from etcd_async import Client, DeadlineExceeded, EtcdError, PutResult, Unavailable
 from etcd_async.testing import EtcdServer, FaultProxy
-from tests.faults.support import outcome, start, within
+from tests.faults.support import outcome, start
+from tests.support.live import within
 
 pytestmark = pytest.mark.faults
 

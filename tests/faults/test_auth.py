@@ -11,7 +11,8 @@ from etcd_async import AuthFailed, Client, InvalidAuthToken, PermissionDenied, w
 from etcd_async._codec import encode
 from etcd_async.testing import EtcdServer, FaultProxy
 from tests.faults.auth import ANN_PASSWORD, ROOT_PASSWORD, enable_auth
-from tests.faults.support import QUICK, Stopwatch, metric, start, take, until, within
+from tests.faults.support import QUICK, Stopwatch, start
+from tests.support.live import metric, take, until, within
 
 pytestmark = pytest.mark.faults
 

@@ -10,7 +10,8 @@ import pytest
 
 from etcd_async import Client, get, put, version
 from etcd_async.testing import EtcdServer, FaultProxy
-from tests.faults.support import Baseline, start, turns, within
+from tests.faults.support import Baseline, start, turns
+from tests.support.live import within
 
 pytestmark = pytest.mark.faults
 

@@ -8,7 +8,8 @@ import pytest
 from etcd_async import Client, Lock, Service
 from etcd_async.testing import EtcdServer
 from tests.faults.steps import Way, cancel_at
-from tests.faults.support import Baseline, start, until, within
+from tests.faults.support import Baseline, start
+from tests.support.live import until, within
 
 pytestmark = pytest.mark.faults
 

@@ -8,7 +8,8 @@ import pytest
 
 from etcd_async import Client, Lease, TransportOptions, Watch
 from etcd_async.testing import EtcdCluster, EtcdServer
-from tests.faults.support import outcome, running, start, take, until, within
+from tests.faults.support import outcome, start
+from tests.support.live import running, take, until, within
 
 pytestmark = [pytest.mark.faults, pytest.mark.slow, pytest.mark.timeout(120)]
 

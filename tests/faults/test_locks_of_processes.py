@@ -12,7 +12,8 @@ from etcd_async import Client
 from etcd_async.testing import EtcdServer, FaultProxy
 from etcd_async.testing.proxy import Direction
 from tests.faults.processes import Holder, Said, holder
-from tests.faults.support import start, until, within
+from tests.faults.support import start
+from tests.support.live import until, within
 
 pytestmark = [pytest.mark.faults, pytest.mark.slow]
 

@@ -8,7 +8,8 @@ import pytest
 
 from etcd_async import Client, DeadlineExceeded, EtcdError, TransportOptions, Unavailable
 from etcd_async.testing import EtcdServer, FaultProxy
-from tests.faults.support import Stopwatch, outcome, start, take, tasks, within
+from tests.faults.support import Stopwatch, outcome, start, tasks
+from tests.support.live import take, within
 
 pytestmark = pytest.mark.faults
 

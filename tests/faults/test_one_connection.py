@@ -7,7 +7,7 @@ import pytest
 
 from etcd_async import Client, Lease, Watch
 from etcd_async.testing import EtcdServer, FaultProxy
-from tests.faults.support import forever, running, streams_started, take, until, within
+from tests.support.live import forever, running, streams_started, take, until, within
 
 pytestmark = [pytest.mark.faults, pytest.mark.slow]
 

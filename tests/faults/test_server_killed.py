@@ -18,7 +18,8 @@ from etcd_async import (
     version,
 )
 from etcd_async.testing import EtcdServer, FaultProxy
-from tests.faults.support import KIB, MIB, Stopwatch, in_turn, outcome, start, within
+from tests.faults.support import KIB, MIB, Stopwatch, in_turn, outcome, start
+from tests.support.live import within
 
 pytestmark = pytest.mark.faults
 

@@ -8,7 +8,8 @@ from etcd_async import Client, RequestTooLarge, ResponseTooLarge, TransportOptio
 from etcd_async._codec import decode, encode
 from etcd_async._transport import methods
 from etcd_async.testing import EtcdServer
-from tests.faults.support import MIB, in_turn, open_exchanges, take, within
+from tests.faults.support import MIB, in_turn, open_exchanges
+from tests.support.live import take, within
 
 pytestmark = pytest.mark.faults
 

@@ -12,7 +12,8 @@ import pytest
 from etcd_async import TLS, Client, DeadlineExceeded, Unavailable
 from etcd_async.testing import EtcdServer, FaultProxy
 from tests.faults.certificates import Authority
-from tests.faults.support import MIB, QUICK, outcome, start, take, within
+from tests.faults.support import MIB, QUICK, outcome, start
+from tests.support.live import take, within
 
 pytestmark = pytest.mark.faults
 

@@ -9,7 +9,8 @@ import pytest
 
 from etcd_async import Client, Event, Watch, put
 from etcd_async.testing import EtcdServer, FaultProxy
-from tests.faults.support import KIB, MIB, in_turn, running, start, within
+from tests.faults.support import KIB, MIB, in_turn, start
+from tests.support.live import running, within
 
 pytestmark = [pytest.mark.faults, pytest.mark.slow, pytest.mark.timeout(150)]
 

@@ -1,50 +1,11 @@
-"""What several integration tests need: deadlines, tasks that do not outlive a test, and the server's own counters."""
+"""What several integration tests need: an empty server to begin with, and ways to wait for what it holds."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from typing import Any
 
 import etcd_async
 from etcd_async import Client
-from etcd_async.testing import EtcdServer
-
-T = TypeVar("T")
-
-
-async def within(awaitable: Awaitable[T], seconds: float = 8.0) -> T:
-    """Return what *awaitable* does, or fail after *seconds*."""
-    async with asyncio.timeout(seconds):
-        return await awaitable
-
-
-async def take(source: AsyncIterator[T], number: int, seconds: float = 8.0) -> list[T]:
-    """Return the next *number* items of *source*, or fail after *seconds*."""
-    async with asyncio.timeout(seconds):
-        return [await anext(source) for _ in range(number)]
-
-
-async def until(check: Callable[[], Awaitable[bool]], seconds: float = 8.0) -> None:
-    """Ask *check*, which is a round trip to the server, again and again until it says yes."""
-    async with asyncio.timeout(seconds):
-        while not await check():
-            pass
-
-
-async def forever() -> None:
-    """Wait for something that never happens."""
-    await asyncio.Event().wait()
-
-
-@asynccontextmanager
-async def running(coroutine: Coroutine[Any, Any, T]) -> AsyncIterator[asyncio.Task[T]]:
-    """Run *coroutine* beside the body; it is cancelled at the end, if it has not ended."""
-    task = asyncio.create_task(coroutine)
-    try:
-        yield task
-    finally:
-        task.cancel()
-        await asyncio.wait([task])
+from tests.support.live import take, until
 
 
 async def until_keys(client: Client, prefix: str, number: int) -> None:
@@ -77,27 +38,3 @@ async def wipe(client: Client) -> None:
 def tasks() -> set[asyncio.Task[Any]]:
     """Return the tasks of this loop, but for those in which anyio's plugin runs tests and fixtures."""
     return {task for task in asyncio.all_tasks() if "TestRunner" not in repr(task)}
-
-
-async def metric(server: EtcdServer, line: str) -> float:
-    """Return the server's own count of something; *line* is its name in ``/metrics``, with labels if it has some."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", server.ports.metrics)
-    try:
-        writer.write(b"GET /metrics HTTP/1.0\r\nHost: localhost\r\n\r\n")
-        text = (await reader.read()).decode()
-    finally:
-        writer.close()
-        await writer.wait_closed()
-    found = [each.removeprefix(line) for each in text.splitlines() if each.startswith(f"{line} ")]
-    return float(found[0]) if found else 0.0
-
-
-async def streams_started(server: EtcdServer, service: str, method: str) -> float:
-    """Return how many two-way streams of *method* clients have ever opened."""
-    labels = f'grpc_method="{method}",grpc_service="etcdserverpb.{service}",grpc_type="bidi_stream"'
-    return await metric(server, f"grpc_server_started_total{{{labels}}}")
-
-
-async def watchers(server: EtcdServer) -> float:
-    """Return how many watches the server has."""
-    return await metric(server, "etcd_debugging_mvcc_watcher_total")

@@ -15,7 +15,7 @@ from etcd_async.wire import (
     Permission,
     PermissionType,
 )
-from tests.integration.support import take, within
+from tests.support.live import take, within
 
 
 @pytest.fixture

@@ -23,7 +23,8 @@ from etcd_async import (
     put,
 )
 from etcd_async.testing import EtcdServer, FaultProxy
-from tests.integration.support import forever, running, take, tasks, until_keys, within
+from tests.integration.support import tasks, until_keys
+from tests.support.live import forever, running, take, within
 
 LOOPS = pytest.mark.loops("asyncio", "debug", "uvloop")
 ROOT = str(Path(__file__).parent.parent.parent)

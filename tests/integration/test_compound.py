@@ -7,7 +7,7 @@ import pytest
 
 from etcd_async import Client, KeyExists, KeyNotFound, KeyValue, LeaseNotFound, RequestTooLarge, TooManyOps
 from etcd_async.testing import EtcdServer
-from tests.integration.support import running, take, within
+from tests.support.live import running, take, within
 
 
 async def read(client: Client, key: str) -> KeyValue:

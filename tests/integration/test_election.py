@@ -6,7 +6,8 @@ import pytest
 
 from etcd_async import Client, ElectionTimeout, LeadershipLost, put
 from etcd_async.wire import CampaignRequest, LeaderRequest, ResignRequest
-from tests.integration.support import forever, running, take, until_expired, until_keys, within
+from tests.integration.support import until_expired, until_keys
+from tests.support.live import forever, running, take, within
 
 
 async def test_the_winner_leads_until_its_body_ends(client: Client) -> None:

@@ -18,7 +18,7 @@ from etcd_async import (
 from etcd_async.ops import SortBy
 from etcd_async.testing import EtcdServer
 from etcd_async.types import RangeResult
-from tests.integration.support import within
+from tests.support.live import within
 
 MIB = 1024 * 1024
 EVERY_BYTE = bytes(range(256))

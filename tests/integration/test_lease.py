@@ -7,7 +7,8 @@ import pytest
 
 from etcd_async import Client, LeaseExists, LeaseLost, LeaseNotFound, LeaseTtlTooLarge
 from etcd_async.testing import EtcdServer, FaultProxy
-from tests.integration.support import forever, running, streams_started, take, until_expired, within
+from tests.integration.support import until_expired
+from tests.support.live import forever, running, streams_started, take, within
 
 
 async def test_a_grant_tells_the_id_and_the_term(client: Client) -> None:

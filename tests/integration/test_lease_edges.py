@@ -7,7 +7,7 @@ import pytest
 
 from etcd_async import Client
 from etcd_async.testing import EtcdServer, FaultProxy
-from tests.integration.support import until, within
+from tests.support.live import until, within
 
 
 async def test_a_lease_that_was_not_entered_is_no_lease_to_put_with(client: Client) -> None:

@@ -8,7 +8,8 @@ from etcd_async import Client, LeaseNotFound, LockLost, LockTimeout, put
 from etcd_async.recipes.lock import Lock
 from etcd_async.testing import EtcdServer
 from etcd_async.wire import LockRequest, UnlockRequest
-from tests.integration.support import forever, running, take, until_expired, until_keys, within
+from tests.integration.support import until_expired, until_keys
+from tests.support.live import forever, running, take, within
 
 
 async def lease_of_key(client: Client, key: bytes) -> int:

@@ -19,7 +19,8 @@ from etcd_async import (
 from etcd_async.testing import EtcdServer
 from etcd_async.types import DeleteResult, PutResult, RangeResult, TxnResult
 from etcd_async.wire import RangeRequest
-from tests.integration.support import take, until_keys, within
+from tests.integration.support import until_keys
+from tests.support.live import take, within
 
 
 @pytest.fixture

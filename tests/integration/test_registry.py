@@ -7,7 +7,8 @@ import pytest
 
 from etcd_async import Client, Compacted, Service, ServiceChange
 from etcd_async.testing import EtcdServer
-from tests.integration.support import running, take, until, until_expired, within
+from tests.integration.support import until_expired
+from tests.support.live import running, take, until, within
 
 BILLING = Service(name="billing", id="billing-1", address="10.0.0.5:8080", metadata={"zone": "a"})
 SECOND = Service(name="billing", id="billing-2", address="10.0.0.6:8080")

@@ -23,7 +23,7 @@ from etcd_async.wire import (
     WatchCreateRequest,
     WatchRequest,
 )
-from tests.integration.support import take, within
+from tests.support.live import take, within
 
 
 async def test_keys_are_written_and_read_by_their_wire_messages(client: Client) -> None:

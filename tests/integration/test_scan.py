@@ -3,7 +3,7 @@
 import pytest
 
 from etcd_async import Client, Compacted, FutureRevision
-from tests.integration.support import take
+from tests.support.live import take
 
 
 async def fill(client: Client, number: int) -> list[bytes]:

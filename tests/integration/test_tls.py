@@ -13,7 +13,7 @@ from cryptography.x509.oid import NameOID
 
 from etcd_async import TLS, Client, EtcdError, Unavailable
 from etcd_async.testing import EtcdServer
-from tests.integration.support import take, within
+from tests.support.live import take, within
 
 
 class Authority:

@@ -23,7 +23,8 @@ from etcd_async import (
 )
 from etcd_async.testing import EtcdServer
 from etcd_async.types import DeleteResult, PutResult, TxnResult
-from tests.integration.support import take, until_expired, within
+from tests.integration.support import until_expired
+from tests.support.live import take, within
 
 
 async def test_a_client_is_made_of_endpoints_and_a_timeout(etcd_server: EtcdServer) -> None:

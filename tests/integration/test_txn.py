@@ -25,7 +25,7 @@ from etcd_async import (
 )
 from etcd_async.ops import Compare
 from etcd_async.types import DeleteResult, PutResult, RangeResult, TxnResult
-from tests.integration.support import within
+from tests.support.live import within
 
 
 async def holds(client: Client, *when: Compare) -> bool:

@@ -8,7 +8,7 @@ import pytest
 from etcd_async import Client, ClientClosed, Compacted, Event, RequestTooLarge, put
 from etcd_async.testing import EtcdServer, FaultProxy
 from etcd_async.types import Batch
-from tests.integration.support import forever, running, streams_started, take, until, watchers, within
+from tests.support.live import forever, running, streams_started, take, until, watchers, within
 
 MIB = 1024 * 1024
 
