@@ -23,7 +23,7 @@ from etcd_async.wire import (
     WatchCreateRequest,
     WatchRequest,
 )
-from tests.support.live import take, within
+from tests.support.live import take, until, watchers, within
 
 
 async def test_keys_are_written_and_read_by_their_wire_messages(client: Client) -> None:
@@ -76,13 +76,21 @@ async def test_a_server_stream_is_iterated_over(client: Client) -> None:
     assert hashlib.sha256(snapshot[:-32]).digest() == snapshot[-32:]
 
 
-async def test_a_stream_of_both_directions_takes_one_request_and_can_be_left(client: Client) -> None:
+async def test_a_stream_of_both_directions_takes_one_request_and_can_be_left(
+    client: Client, etcd_server: EtcdServer
+) -> None:
     create = WatchRequest(create_request=WatchCreateRequest(key=b"/k"))
     async with aclosing(await client.rpc("/etcdserverpb.Watch/Watch", create)) as answers:
         assert (await within(anext(answers))).created
         await client.put("/k", "v")
         [answer] = await within(take(answers, 1))
         assert answer.events[0].kv.value == b"v"
+        assert await watchers(etcd_server) == 1
+
+    async def is_gone() -> bool:
+        return await watchers(etcd_server) == 0
+
+    await until(is_gone)
 
 
 async def test_errors_of_a_stream_come_typed(client: Client) -> None:
