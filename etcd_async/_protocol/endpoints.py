@@ -158,19 +158,22 @@ class Pool:
 
     A failing endpoint is set aside for a wait that grows with each failure in a row. The failures of many calls at
     once, as when their connection is lost, count as one.
+
+    Attributes:
+        endpoints: All of them, in the order they were given.
     """
 
     def __init__(self, endpoints: Sequence[Endpoint], *, backoff: Backoff, random: Random) -> None:
-        self._endpoints = tuple({endpoint.text: endpoint for endpoint in endpoints}.values())
-        if not self._endpoints:
+        self.endpoints = tuple({endpoint.text: endpoint for endpoint in endpoints}.values())
+        if not self.endpoints:
             raise ValueError("at least one endpoint is needed")
         self._backoff = backoff
         self._random = random
         self._failing: dict[str, _Failing] = {}
-        self._next = random.randrange(len(self._endpoints))  # many clients with one list start at different members
+        self._next = random.randrange(len(self.endpoints))  # many clients with one list start at different members
 
     def __len__(self) -> int:
-        return len(self._endpoints)
+        return len(self.endpoints)
 
     def choose(self, now: float, excluding: Collection[Endpoint] = ()) -> Endpoint:
         """
@@ -179,16 +182,22 @@ class Pool:
         If none is left, the one that is due soonest, if possible not in *excluding*.
         """
         first = self._next
-        self._next = (first + 1) % len(self._endpoints)
+        self._next = (first + 1) % len(self.endpoints)
         if not self._failing and not excluding:
-            return self._endpoints[first]
-        turn = self._endpoints[first:] + self._endpoints[:first]
+            return self.endpoints[first]
+        turn = self.endpoints[first:] + self.endpoints[:first]
         wanted = [endpoint for endpoint in turn if endpoint not in excluding] or turn
         return min(wanted, key=lambda endpoint: self._due_at(endpoint, now))
 
     def failed(self, endpoint: Endpoint, now: float, reason: str) -> None:
-        """Set an endpoint aside; a failure while it is set aside only changes the reason shown."""
+        """
+        Set an endpoint aside; a failure while it is set aside only changes the reason shown.
+
+        One that is not of this pool is no concern of it.
+        """
         failing = self._failing.get(endpoint.text)
+        if failing is None and endpoint not in self.endpoints:
+            return
         if failing is None:
             self._failing[endpoint.text] = _Failing(now, now + self._wait(0), 1, reason)
             return
@@ -204,7 +213,7 @@ class Pool:
 
     def state(self) -> tuple[EndpointState, ...]:
         """Return what is known of every endpoint, in the order they were given."""
-        return tuple(self._state(endpoint) for endpoint in self._endpoints)
+        return tuple(self._state(endpoint) for endpoint in self.endpoints)
 
     def _due_at(self, endpoint: Endpoint, now: float) -> float:
         failing = self._failing.get(endpoint.text)

@@ -20,14 +20,15 @@ class Call:
         method: What is called.
         deadline: Of the whole call, on the caller's clock; None for never.
         repeatable: Whether it may be carried out twice.
-        endpoints: How many there are.
+        only: The one endpoint that it may go to; None for any.
+        endpoints: How many it may go to.
         has_user: Whether a new token can be had.
 
     Attributes:
         tried: Where it has failed; when it has failed everywhere, the pool alone says where to go.
     """
 
-    __slots__ = ("_attempts", "_endpoints", "_is_writing", "_retries", "deadline", "method", "tried")
+    __slots__ = ("_attempts", "_endpoints", "_is_writing", "_retries", "deadline", "method", "only", "tried")
 
     def __init__(
         self,
@@ -35,6 +36,7 @@ class Call:
         deadline: float | None,
         *,
         repeatable: bool,
+        only: Endpoint | None,
         endpoints: int,
         has_user: bool,
         backoff: Backoff,
@@ -42,6 +44,7 @@ class Call:
     ) -> None:
         self.method = method
         self.deadline = deadline
+        self.only = only
         self.tried: set[Endpoint] = set()
         self._endpoints = endpoints
         self._is_writing = method.writes and (method.repeatable or not repeatable)

@@ -17,7 +17,7 @@ import anyio
 
 from etcd_async import _codec
 from etcd_async._pb.etcdserverpb import AuthenticateRequest, AuthenticateResponse
-from etcd_async._protocol.endpoints import Endpoint, EndpointState, Pool
+from etcd_async._protocol.endpoints import Endpoint, EndpointState, Pool, parse
 from etcd_async._protocol.headers import Metadata
 from etcd_async._protocol.retry import Action, Outcome
 from etcd_async._transport.attempts import Call, attempt_deadline, outcome_of, reason_of
@@ -102,8 +102,27 @@ class Caller:
         """Return what is known of every endpoint."""
         return self._pool.state()
 
+    def addresses(self) -> tuple[Endpoint, ...]:
+        """Return every endpoint that calls may go to."""
+        return self._pool.endpoints
+
+    def endpoint(self, text: str) -> Endpoint:
+        """
+        Return the endpoint of that spelling, for a call that must go there; it need not be one of `addresses`.
+
+        Raises:
+            ValueError: *text* can't be read.
+        """
+        return parse(text)
+
     async def unary(
-        self, method: Method, payload: bytes, *, timeout: float | None, repeatable: bool | None = None
+        self,
+        method: Method,
+        payload: bytes,
+        *,
+        timeout: float | None,
+        repeatable: bool | None = None,
+        endpoint: Endpoint | None = None,
     ) -> bytes:
         """
         Send one request and return its answer; safe to cancel.
@@ -113,6 +132,7 @@ class Caller:
             payload: The encoded request.
             timeout: Seconds for everything: login, connection, all attempts; None for no limit.
             repeatable: Overrides the method's own; True for one that is not repeatable means that this call only reads.
+            endpoint: The only one to ask, of those that the client knows or not (`endpoint`); None for any.
 
         Raises:
             RpcError: The server's answer; ``maybe_applied`` tells the truth about writes.
@@ -128,23 +148,24 @@ class Caller:
         if method.needs_token and not token.is_current:
             await token.ready(timeout)
             now = self._clock()
-        endpoint = self._pool.choose(now)
+        at = endpoint or self._pool.choose(now)
         metadata = token.metadata if method.needs_token else COMMON_METADATA
-        channel = self._channels.get(endpoint.text) or self._channel(endpoint)
-        until = attempt_deadline(deadline, now, repeatable=repeatable, untried=len(self._pool))
+        channel = self._channels.get(at.text) or self._channel(at)
+        untried = 1 if endpoint else len(self._pool)
+        until = attempt_deadline(deadline, now, repeatable=repeatable, untried=untried)
         try:
             answer = await channel.unary(method.path, payload, metadata=metadata, deadline=until)
         except (EtcdError, AttemptFailed) as error:
             failure = error
         else:
-            self._pool.succeeded(endpoint)
+            self._pool.succeeded(at)
             return answer
 
         async def attempt(at: _Place, until: float | None) -> bytes:
             return await at.channel.unary(method.path, payload, metadata=at.metadata, deadline=until)
 
-        call = self._call(method, deadline, repeatable=repeatable)
-        await self._recover(call, _Place(endpoint, channel, metadata), failure)
+        call = self._call(method, deadline, repeatable=repeatable, only=endpoint)
+        await self._recover(call, _Place(at, channel, metadata), failure)
         return await self._attempt(call, attempt)
 
     async def ask(self, method: Method, payload: bytes, *, timeout: float | None) -> bytes:
@@ -164,7 +185,13 @@ class Caller:
         return await self._attempt(self._call(method, self._deadline(timeout)), attempt)
 
     async def open(
-        self, method: Method, payload: bytes | None = None, *, timeout: float | None, limit: int | None = None
+        self,
+        method: Method,
+        payload: bytes | None = None,
+        *,
+        timeout: float | None,
+        limit: int | None = None,
+        endpoint: Endpoint | None = None,
     ) -> CallStream:
         """
         Open a server stream for one request, or a duplex stream for requests to come.
@@ -174,6 +201,7 @@ class Caller:
             payload: The one request, encoded; None for a duplex stream.
             timeout: Seconds until it must be open, login and connection included; the stream itself has no deadline.
             limit: Largest message to receive, in bytes, if that is less than ``max_receive_bytes``.
+            endpoint: The only one to go to; None for any.
 
         Raises:
             Unavailable: No endpoint could be connected to; names each with the reason.
@@ -191,7 +219,7 @@ class Caller:
                 raise
             return CallStream(stream, at.endpoint, lambda error: self._note(at, error))
 
-        return await self._attempt(self._call(method, self._deadline(timeout)), attempt)
+        return await self._attempt(self._call(method, self._deadline(timeout), only=endpoint), attempt)
 
     async def log_in(self, *, timeout: float | None) -> None:
         """Make sure that user and password are accepted, if there are any; errors are those of `unary`."""
@@ -223,7 +251,7 @@ class Caller:
             await self._recover(call, at, failure)
 
     def _place(self, call: Call, now: float) -> _Place:
-        endpoint = self._pool.choose(now, call.tried)
+        endpoint = call.only or self._pool.choose(now, call.tried)
         metadata = self._token.metadata if call.method.needs_token else COMMON_METADATA
         return _Place(endpoint, self._channels.get(endpoint.text) or self._channel(endpoint), metadata)
 
@@ -258,12 +286,15 @@ class Caller:
         self._channels[endpoint.text] = channel
         return channel
 
-    def _call(self, method: Method, deadline: float | None, *, repeatable: bool = True) -> Call:
+    def _call(
+        self, method: Method, deadline: float | None, *, repeatable: bool = True, only: Endpoint | None = None
+    ) -> Call:
         return Call(
             method,
             deadline,
             repeatable=repeatable,
-            endpoints=len(self._pool),
+            only=only,
+            endpoints=1 if only else len(self._pool),
             has_user=self.has_user,
             backoff=self._backoff,
             random=self._random,

@@ -307,6 +307,59 @@ async def test_a_cancelled_call_is_cancelled_at_once(network: Network) -> None:
         await call
 
 
+# Calls on one endpoint of the caller's choice.
+
+
+async def test_a_call_for_one_endpoint_goes_nowhere_else(network: Network) -> None:
+    caller = caller_of(A, B, C)
+    for _ in range(6):
+        await caller.unary(RANGE, b"", timeout=8.0, endpoint=caller.endpoint(B))
+    assert network.places() == [B] * 6
+    assert network.asked[0].deadline == 1008.0  # there is no other to leave time for
+
+
+async def test_a_call_for_one_endpoint_is_repeated_there(network: Network) -> None:
+    network.answers[B] = [lost(B), b"answer"]
+    caller = caller_of(A, B)
+    assert await caller.unary(RANGE, b"", timeout=5.0, endpoint=caller.endpoint(B)) == b"answer"
+    assert network.places() == [B, B]
+
+
+async def test_a_write_for_one_endpoint_is_not_repeated_if_lost(network: Network) -> None:
+    network.answers[B] = [lost(B)]
+    caller = caller_of(A, B)
+    with pytest.raises(Unavailable) as caught:
+        await caller.unary(PUT, b"", timeout=5.0, endpoint=caller.endpoint(B))
+    assert network.places() == [B]
+    assert caught.value.maybe_applied
+
+
+async def test_a_call_may_go_to_an_endpoint_outside_the_list(network: Network) -> None:
+    network.answers["c:1"] = [refused("c:1")]
+    caller = caller_of(A, B)
+    with pytest.raises(Unavailable) as caught:
+        await caller.unary(RANGE, b"", timeout=5.0, endpoint=caller.endpoint("c:1"))
+    assert [attempt.endpoint for attempt in caught.value.attempts] == ["c:1"]
+    assert set(network.places()) == {"c:1"}
+    assert [address.text for address in caller.addresses()] == [A, B]
+    assert all(state.is_healthy for state in caller.endpoints())
+    for _ in range(4):
+        await caller.unary(RANGE, b"", timeout=5.0)
+    assert set(network.places()) == {"c:1", A, B}
+
+
+async def test_a_stream_for_one_endpoint_is_opened_there(network: Network) -> None:
+    caller = caller_of(A, B, C)
+    for _ in range(6):
+        stream = await caller.open(WATCH, timeout=5.0, endpoint=caller.endpoint(C))
+        assert stream.endpoint.text == C
+
+
+async def test_an_endpoint_that_can_not_be_read_is_refused() -> None:
+    with pytest.raises(ValueError, match="bad endpoint"):
+        caller_of(A).endpoint("ftp://x")
+
+
 # Tokens.
 
 
