@@ -1,5 +1,12 @@
 """etcd_async: the asyncio client for etcd v3. Start with `Client`; the guide is in the documentation."""
 
+from etcd_async.auth import (
+    Auth,
+    AuthStatus,
+    Permission,
+    Role,
+    User,
+)
 from etcd_async.client import (
     Client,
     ClientOptions,
@@ -124,10 +131,12 @@ __all__ = [
     "CLIENT_DEFAULT",
     "TLS",
     "Attempt",
+    "Auth",
     "AuthError",
     "AuthFailed",
     "AuthNotEnabled",
     "AuthOldRevision",
+    "AuthStatus",
     "Batch",
     "Client",
     "ClientClosed",
@@ -179,6 +188,7 @@ __all__ = [
     "NotLeader",
     "NotSupportedForLearner",
     "Op",
+    "Permission",
     "PermissionDenied",
     "ProtocolError",
     "Put",
@@ -190,6 +200,7 @@ __all__ = [
     "RequestTooLarge",
     "ResponseTooLarge",
     "RevisionError",
+    "Role",
     "RoleExists",
     "RoleNotFound",
     "RpcError",
@@ -207,6 +218,7 @@ __all__ = [
     "Txn",
     "TxnResult",
     "Unavailable",
+    "User",
     "UserExists",
     "UserNotFound",
     "Watch",

@@ -15,6 +15,7 @@ from etcd_async._rpc import rpc
 from etcd_async._transport import methods
 from etcd_async._transport.caller import Caller
 from etcd_async._transport.tasks import Tasks
+from etcd_async.auth import Auth
 from etcd_async.errors import ClientClosed
 from etcd_async.options import (
     CLIENT_DEFAULT,
@@ -120,6 +121,9 @@ class Client(Namespace):
         namespace: Prefix of every key that this client reads and writes; added and removed by itself.
         timeout: Seconds that a call may take unless it is told otherwise; None for no limit.
         transport: Limits and times of connections.
+
+    Attributes:
+        auth: Users, roles and permissions of the cluster.
     """
 
     def __init__(
@@ -147,6 +151,7 @@ class Client(Namespace):
             credentials=_credentials(user, password),
         )
         super().__init__(Core(caller, tasks, timeout), Keyspace(prefix))
+        self.auth: Auth = Auth(self._core)
 
     @classmethod
     async def connect(cls, endpoints: str | Sequence[str] = "localhost:2379", **options: Unpack[ClientOptions]) -> Self:

@@ -32,6 +32,7 @@ LAYERS: list[set[str]] = [
         "_loss",
         "_rpc",
         "_scan",
+        "auth",
     },
     {"recipes"},
     {"client"},
