@@ -11,6 +11,7 @@ Every exception this package raises, and the table from etcd's words to them.
     ├── LockTimeout                     (also a TimeoutError) the lock stayed held by others
     ├── ElectionTimeout                 (also a TimeoutError) others stayed ahead in the election
     ├── KeyExists                       a move's target is there already
+    ├── SnapshotCorrupt                 a snapshot did not arrive as it was sent
     ├── LeaseLost                       a lease ended while it was being kept alive
     │   ├── LockLost
     │   └── LeadershipLost
@@ -88,6 +89,7 @@ __all__ = [
     "ServerError",
     "ServerStopped",
     "ServerTimeout",
+    "SnapshotCorrupt",
     "StatusCode",
     "TooManyOps",
     "TooManyRequests",
@@ -221,6 +223,10 @@ class ElectionTimeout(EtcdError, TimeoutError):
 
 class KeyExists(EtcdError):
     """Raised when a key was to be moved to a name that is taken; nothing was changed."""
+
+
+class SnapshotCorrupt(EtcdError):
+    """Raised when a snapshot did not arrive whole and as the server sent it: nothing of it is kept; take another."""
 
 
 class LeaseLost(EtcdError):
