@@ -27,7 +27,7 @@ from etcd_async._transport.failure import AttemptFailed
 from etcd_async._transport.methods import AUTHENTICATE, Kind, Method
 from etcd_async._transport.stream import Stream
 from etcd_async._transport.token import Token
-from etcd_async.errors import ClientClosed, DeadlineExceeded, EtcdError, RpcError, StatusCode
+from etcd_async.errors import Attempt, ClientClosed, DeadlineExceeded, EtcdError, RpcError, StatusCode
 from etcd_async.options import TLS, Backoff, Credentials, TransportOptions
 
 COMMON_METADATA: Final[Metadata] = (("client-api-version", "3.5"),)
@@ -58,6 +58,7 @@ class Caller:
         tls: For endpoints with TLS.
         options: Of each connection. Of several endpoints each may take only its share of the time to connect.
         credentials: Whom to log in as.
+        token: What calls carry instead of logging in.
         backoff: Between rounds of attempts, and until a failed endpoint is tried again.
         clock: Monotonic seconds, the same as the channels' own.
         random: For jitter, and for which endpoint comes first.
@@ -70,6 +71,7 @@ class Caller:
         tls: TLS | None = None,
         options: TransportOptions | None = None,
         credentials: Credentials | None = None,
+        token: str | None = None,
         backoff: Backoff | None = None,
         clock: Callable[[], float] = time.monotonic,
         random: Random | None = None,
@@ -82,7 +84,8 @@ class Caller:
         self._options = _for_several(options or TransportOptions(), len(self._pool))
         self._channels: dict[str, Channel] = {}
         self._credentials = credentials
-        self._token = Token(self._authenticate if credentials else None, COMMON_METADATA)
+        log_in = self._authenticate if credentials else None
+        self._token = Token(log_in, COMMON_METADATA, given=token, causes=self._causes, clock=clock, random=self._random)
         self._closed = asyncio.Event()
 
     def __repr__(self) -> str:
@@ -302,6 +305,10 @@ class Caller:
 
     def _deadline(self, timeout: float | None) -> float | None:
         return None if timeout is None else self._clock() + timeout
+
+    def _causes(self) -> list[Attempt]:
+        """Return what is wrong with the endpoints, for a call that came no further than the login."""
+        return [Attempt(state.endpoint, state.last_error) for state in self._pool.state() if not state.is_healthy]
 
     async def _authenticate(self) -> str:
         assert self._credentials is not None
