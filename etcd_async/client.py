@@ -96,6 +96,7 @@ class ClientOptions(TypedDict, total=False):
 
     user: str | None
     password: str | None
+    token: str | None
     tls: TLS | None
     namespace: str | bytes
     timeout: float | None
@@ -117,6 +118,8 @@ class Client(Namespace):
             ``unix:///path``, ``unixs:///path``; commas separate several in one string. Port 2379 if none is given.
         user: Name to log in with; *password* goes with it.
         password: Never shown in a repr, an error or a log line.
+        token: Sent with every call as it is, instead of logging in: a JWT that somebody else issued, say. It is never
+            renewed (once it is refused, calls raise `InvalidAuthToken` or `AuthOldRevision`), and never shown either.
         tls: Certificates and how to verify the server's; used for https and unixs, and for endpoints without a scheme.
         namespace: Prefix of every key that this client reads and writes; added and removed by itself.
         timeout: Seconds that a call may take unless it is told otherwise; None for no limit.
@@ -132,6 +135,7 @@ class Client(Namespace):
         *,
         user: str | None = None,
         password: str | None = None,
+        token: str | None = None,
         tls: TLS | None = None,
         namespace: str | bytes = b"",
         timeout: float | None = DEFAULT_TIMEOUT,
@@ -149,6 +153,7 @@ class Client(Namespace):
             tls=tls,
             options=transport or TransportOptions(),
             credentials=_credentials(user, password),
+            token=_token(token, user),
         )
         super().__init__(Core(caller, tasks, timeout), Keyspace(prefix))
         self.auth: Auth = Auth(self._core)
@@ -217,6 +222,18 @@ def _credentials(user: str | None, password: str | None) -> Credentials | None:
     if user == "":
         raise ValueError("user must not be empty")
     return None if user is None or password is None else Credentials(user, password)
+
+
+def _token(token: str | None, user: str | None) -> str | None:
+    if token is None:
+        return None
+    if not isinstance(token, str):
+        raise TypeError(f"token must be str, not {type(token).__name__}")
+    if user is not None:
+        raise ValueError("token takes the place of user and password: give one or the other")
+    if not token or not token.isascii() or not token.isprintable() or " " in token:
+        raise ValueError("token must be of printable ASCII without spaces, as etcd issues them")
+    return token
 
 
 def _check_tls(tls: TLS | None, endpoints: Sequence[Endpoint]) -> None:

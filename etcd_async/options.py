@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import enum
 import os
+import warnings
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 __all__ = [
     "CLEANUP_TIMEOUT",
     "CLIENT_DEFAULT",
+    "DEFAULT_DEFRAGMENT_TIMEOUT",
     "DEFAULT_LEASE_TTL",
     "DEFAULT_SERVICE_TTL",
     "DEFAULT_TIMEOUT",
@@ -19,6 +21,7 @@ __all__ = [
     "WATCH_BUFFER_BYTES",
     "Backoff",
     "Credentials",
+    "InsecureTLSWarning",
     "Timeout",
     "TransportOptions",
 ]
@@ -40,6 +43,7 @@ Timeout: TypeAlias = float | _ClientDefault | None
 """Seconds, None for no limit, or `CLIENT_DEFAULT`."""
 
 DEFAULT_TIMEOUT: Final = 5.0
+DEFAULT_DEFRAGMENT_TIMEOUT: Final = 300.0
 DEFAULT_LEASE_TTL: Final = 30.0
 DEFAULT_SERVICE_TTL: Final = 15.0
 CLEANUP_TIMEOUT: Final = 2.0
@@ -55,19 +59,29 @@ _MIB = 1024 * 1024
 _PING_FLOOR = 5.0  # etcd closes connections that ping more often: server/embed/config.go DefaultGRPCKeepAliveMinTime
 
 
+class InsecureTLSWarning(UserWarning):
+    """Issued where ``TLS(verify=False)`` is made; `warnings.simplefilter` silences it for whoever means it."""
+
+
 @dataclass(frozen=True, slots=True)
 class TLS:
     """
     How to secure connections, and with whose certificates.
 
-    The files are read again for each new connection, so rotated certificates need no restart.
+    The files are read again for each new connection, so rotated certificates need no restart; a file that can't be
+    used is an error of the calls that need a connection, and named in it.
 
     Args:
         ca: PEM file of the authorities that may sign the server's certificate; None for the system's own.
         cert: PEM file of the client's certificate (with its chain), if the server asks for one.
-        key: PEM file of the certificate's private key.
+        key: PEM file of the certificate's private key, which must not be encrypted.
         server_name: Name to expect in the server's certificate instead of the endpoint's host.
-        verify: False accepts any certificate: it protects from nobody who can reach the network.
+        verify: False accepts any certificate: it protects from nobody who can reach the network. It issues an
+            `InsecureTLSWarning`, once for each place in the program (unless Python's warning filters say otherwise).
+
+    Raises:
+        ValueError: *cert* without *key*, or the reverse; an empty text, a zero byte in one, a name that can't be one.
+        TypeError: A path that is no path, a *verify* that is no bool.
     """
 
     ca: str | os.PathLike[str] | None = None
@@ -77,8 +91,39 @@ class TLS:
     verify: bool = True
 
     def __post_init__(self) -> None:
+        for name in ("ca", "cert", "key"):
+            _check_path(name, getattr(self, name))
         if (self.cert is None) is not (self.key is None):
             raise ValueError("cert and key must be given together")
+        _check_server_name(self.server_name)
+        if not isinstance(self.verify, bool):
+            raise TypeError(f"verify must be True or False, not {type(self.verify).__name__}; authorities go into ca")
+        if not self.verify:
+            # Past this method and the one that dataclass writes: to the line that says TLS(verify=False).
+            warnings.warn("TLS(verify=False) trusts whoever answers", InsecureTLSWarning, stacklevel=3)
+
+
+def _check_path(name: str, path: object) -> None:
+    if path is None:
+        return
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(f"{name} must be the path of a file, not {type(path).__name__}")
+    text = os.fspath(path)
+    if not text or "\0" in os.fsdecode(text):
+        raise ValueError(f"{name} must be the path of a file, not {text!r}")
+
+
+def _check_server_name(name: object) -> None:
+    if name is None:
+        return
+    if not isinstance(name, str):
+        raise TypeError(f"server_name must be str, not {type(name).__name__}")
+    try:
+        is_name = "\0" not in name and bool(name.encode("idna")) and not name.startswith(".")
+    except UnicodeError:  # an empty label, or one that is too long
+        is_name = False
+    if not is_name:
+        raise ValueError(f"server_name must be a host name or an address, not {name!r}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +132,13 @@ class Credentials:
 
     user: str
     password: str
+
+    def __post_init__(self) -> None:
+        for name in ("user", "password"):
+            try:
+                getattr(self, name).encode()
+            except UnicodeEncodeError:
+                raise ValueError(f"{name} is not text that UTF-8 can hold") from None  # the cause would show it
 
     def __repr__(self) -> str:
         return f"Credentials(user={self.user!r}, password=***)"

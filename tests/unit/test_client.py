@@ -21,6 +21,13 @@ from etcd_async import TLS, Client
         ({"user": "", "password": "pw"}, ValueError, "user must not be empty"),
         ({"user": 1, "password": "pw"}, TypeError, "user must be str, not int"),
         ({"user": "root", "password": b"pw"}, TypeError, "password must be str, not bytes"),
+        ({"user": "root", "password": "pw\udc80"}, ValueError, "password is not text that UTF-8 can hold"),
+        ({"token": b"pw"}, TypeError, "token must be str, not bytes"),
+        ({"token": "pw", "user": "root", "password": "p"}, ValueError, "token takes the place of user and password"),
+        ({"token": ""}, ValueError, "token must be of printable ASCII"),
+        ({"token": "pw pw"}, ValueError, "token must be of printable ASCII"),
+        ({"token": "pw\n"}, ValueError, "token must be of printable ASCII"),
+        ({"token": "pwé"}, ValueError, "token must be of printable ASCII"),
         ({"tls": "ca.pem"}, TypeError, "tls must be a TLS, not str"),
         ({"endpoints": "http://h", "tls": TLS()}, ValueError, "every endpoint is a plain one"),
         ({"namespace": 1}, TypeError, "namespace must be str or bytes"),
@@ -32,7 +39,7 @@ from etcd_async import TLS, Client
 def test_a_wrong_argument_is_named(arguments: dict[str, Any], error: type[Exception], complaint: str) -> None:
     with pytest.raises(error, match=complaint) as caught:
         Client(**arguments)
-    assert "pw" not in str(caught.value).replace("pass user= and password=", "")
+    assert "pw" not in str(caught.value).replace("password", "")
 
 
 def test_endpoints_may_be_one_several_or_a_list_in_one_text() -> None:
@@ -40,3 +47,4 @@ def test_endpoints_may_be_one_several_or_a_list_in_one_text() -> None:
     for several in ("http://a:1,http://b:2", ["http://a:1", "http://b:2"]):
         assert set(repr(Client(several))[len("<Client ") : -1].split(", ")) == {"http://a:1", "http://b:2"}
     assert "secret" not in repr(Client(user="root", password="secret"))
+    assert "secret" not in repr(Client(token="secret"))
