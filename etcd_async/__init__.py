@@ -97,6 +97,7 @@ from etcd_async.ops import (
 from etcd_async.options import (
     CLIENT_DEFAULT,
     TLS,
+    InsecureTLSWarning,
     Timeout,
     TransportOptions,
 )
@@ -158,6 +159,7 @@ __all__ = [
     "Event",
     "FutureRevision",
     "Get",
+    "InsecureTLSWarning",
     "InvalidAuthToken",
     "KeyExists",
     "KeyNotFound",
