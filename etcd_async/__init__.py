@@ -12,6 +12,10 @@ from etcd_async.client import (
     ClientOptions,
     Namespace,
 )
+from etcd_async.cluster import (
+    Cluster,
+    Member,
+)
 from etcd_async.errors import (
     Attempt,
     AuthError,
@@ -76,6 +80,14 @@ from etcd_async.lease import (
     Lease,
     Leases,
 )
+from etcd_async.maintenance import (
+    Alarm,
+    HashKV,
+    Maintenance,
+    MemberStatus,
+    Snapshot,
+    SnapshotChunk,
+)
 from etcd_async.ops import (
     Compare,
     Delete,
@@ -132,6 +144,7 @@ from etcd_async.watch import (
 __all__ = [
     "CLIENT_DEFAULT",
     "TLS",
+    "Alarm",
     "Attempt",
     "Auth",
     "AuthError",
@@ -143,6 +156,7 @@ __all__ = [
     "Client",
     "ClientClosed",
     "ClientOptions",
+    "Cluster",
     "ClusterIdMismatch",
     "Compacted",
     "Compare",
@@ -159,6 +173,7 @@ __all__ = [
     "Event",
     "FutureRevision",
     "Get",
+    "HashKV",
     "InsecureTLSWarning",
     "InvalidAuthToken",
     "KeyExists",
@@ -182,9 +197,12 @@ __all__ = [
     "Lock",
     "LockLost",
     "LockTimeout",
+    "Maintenance",
+    "Member",
     "MemberError",
     "MemberExists",
     "MemberNotFound",
+    "MemberStatus",
     "Namespace",
     "NoLeader",
     "NoSpace",
@@ -213,6 +231,8 @@ __all__ = [
     "Service",
     "ServiceChange",
     "ServiceWatch",
+    "Snapshot",
+    "SnapshotChunk",
     "SnapshotCorrupt",
     "StatusCode",
     "Timeout",

@@ -16,7 +16,9 @@ from etcd_async._transport import methods
 from etcd_async._transport.caller import Caller
 from etcd_async._transport.tasks import Tasks
 from etcd_async.auth import Auth
+from etcd_async.cluster import Cluster
 from etcd_async.errors import ClientClosed
+from etcd_async.maintenance import Maintenance
 from etcd_async.options import (
     CLIENT_DEFAULT,
     DEFAULT_LEASE_TTL,
@@ -127,6 +129,8 @@ class Client(Namespace):
 
     Attributes:
         auth: Users, roles and permissions of the cluster.
+        cluster: Its members.
+        maintenance: Work on its servers: status, alarms, snapshots and the like.
     """
 
     def __init__(
@@ -157,6 +161,8 @@ class Client(Namespace):
         )
         super().__init__(Core(caller, tasks, timeout), Keyspace(prefix))
         self.auth: Auth = Auth(self._core)
+        self.cluster: Cluster = Cluster(self._core)
+        self.maintenance: Maintenance = Maintenance(self._core)
 
     @classmethod
     async def connect(cls, endpoints: str | Sequence[str] = "localhost:2379", **options: Unpack[ClientOptions]) -> Self:
