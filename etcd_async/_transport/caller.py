@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 from typing import Final, TypeVar
@@ -195,6 +195,7 @@ class Caller:
         timeout: float | None,
         limit: int | None = None,
         endpoint: Endpoint | None = None,
+        avoid: Collection[Endpoint] = (),
     ) -> CallStream:
         """
         Open a server stream for one request, or a duplex stream for requests to come.
@@ -205,6 +206,7 @@ class Caller:
             timeout: Seconds until it must be open, login and connection included; the stream itself has no deadline.
             limit: Largest message to receive, in bytes, if that is less than ``max_receive_bytes``.
             endpoint: The only one to go to; None for any.
+            avoid: Where not to go while there is anywhere else, such as where the last stream fell silent.
 
         Raises:
             Unavailable: No endpoint could be connected to; names each with the reason.
@@ -222,7 +224,9 @@ class Caller:
                 raise
             return CallStream(stream, at.endpoint, lambda error: self._note(at, error))
 
-        return await self._attempt(self._call(method, self._deadline(timeout), only=endpoint), attempt)
+        call = self._call(method, self._deadline(timeout), only=endpoint)
+        call.tried.update(avoid)
+        return await self._attempt(call, attempt)
 
     async def log_in(self, *, timeout: float | None) -> None:
         """Make sure that user and password are accepted, if there are any; errors are those of `unary`."""

@@ -588,3 +588,11 @@ async def test_a_token_refused_on_a_stream_is_replaced(network: Network, is_told
             await stream.receive()
     await caller.open(WATCH, timeout=5.0)
     assert network.asked[1].metadata == (*with_token("t2"), *HAS_LEADER)
+
+
+async def test_a_stream_is_opened_on_an_endpoint_that_is_avoided_only_if_there_is_no_other(network: Network) -> None:
+    caller = caller_of(A, B, C)
+    avoided = [caller.endpoint(A), caller.endpoint(B)]
+    assert {(await caller.open(WATCH, timeout=5.0, avoid=avoided)).endpoint.text for _ in range(6)} == {C}
+    network.openings[C] = refused(C)
+    assert (await caller.open(WATCH, timeout=5.0, avoid=avoided)).endpoint.text in (A, B)
