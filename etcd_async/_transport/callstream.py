@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from etcd_async._protocol.endpoints import Endpoint
+from etcd_async._transport.connection import Connection
 from etcd_async._transport.failure import AttemptFailed
 from etcd_async._transport.stream import Stream
-from etcd_async.errors import Attempt, EtcdError, RpcError, Unavailable
+from etcd_async.errors import Attempt, EtcdError, Unavailable
 
 
 class CallStream:
@@ -22,6 +23,16 @@ class CallStream:
         self.endpoint = endpoint
         self._stream = stream
         self._note = note
+
+    @property
+    def connection(self) -> Connection:
+        """What it runs on; another one may lead to another server, or to a newer version of it."""
+        return self._stream.connection
+
+    @property
+    def is_amid_message(self) -> bool:
+        """Whether a part of a message has come, and the rest has not."""
+        return self._stream.is_amid_message
 
     def send(self, payload: bytes) -> None:
         """Queue one message; dropped if the stream is over."""
@@ -46,8 +57,8 @@ class CallStream:
             self._note(error)
             raise
 
-    def refused(self, error: RpcError) -> None:
-        """Take the news that the server refused something on the stream for a reason of the stream: its token, say."""
+    def refused(self, error: EtcdError) -> None:
+        """Take the news that the stream was given up for a reason of its own: a token refused on it, no answers."""
         self._note(error)
 
     def cancel(self) -> None:

@@ -22,10 +22,12 @@ class Stream(Call):
     Args:
         connection: What it is to run on.
         send_limit: Largest message sent, in bytes.
+
+    Attributes:
+        connection: What it runs on.
     """
 
     __slots__ = (
-        "_connection",
         "_early",
         "_error",
         "_is_over",
@@ -34,6 +36,7 @@ class Stream(Call):
         "_reader",
         "_send_limit",
         "_waiter",
+        "connection",
     )
 
     def __init__(
@@ -46,7 +49,7 @@ class Stream(Call):
         send_limit: int,
     ) -> None:
         super().__init__(block, None, endpoint=connection.endpoint, deadline=deadline, limit=limit)
-        self._connection = connection
+        self.connection = connection
         self._outbox = connection.outbox
         self._early = 0
         self._send_limit = send_limit
@@ -60,6 +63,11 @@ class Stream(Call):
     def is_sent(self) -> bool:
         """Whether the server may know of this stream."""
         return self.stream_id > 0
+
+    @property
+    def is_amid_message(self) -> bool:
+        """Whether a part of a message has come, and the rest has not."""
+        return bool(self._reader.partial)
 
     def send(self, payload: bytes, *, end: bool = False) -> None:
         """
@@ -108,7 +116,7 @@ class Stream(Call):
 
     def cancel(self) -> None:
         """Give the stream up and forget what is left of it; harmless when it is over."""
-        self._connection.abandon(self)
+        self.connection.abandon(self)
         self._messages.clear()
         self._reader = MessageReader(self.limit)
         self.on_failed(AttemptFailed(self.endpoint, "the stream was cancelled here", sent=self.is_sent))
