@@ -47,7 +47,7 @@ class Compact:
     revision: int
 
 
-Request: TypeAlias = ops.Op | Grant | Revoke | Compact
+Request: TypeAlias = "ops.Op | Grant | Revoke | Compact"
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,25 +215,25 @@ def failure(error: BaseException) -> Failure:
 
 def operation_line(operation: Operation) -> str:
     """Return the line of an operation."""
-    outcome = {"error": _plain(operation.outcome)} if isinstance(operation.outcome, Failure) else {}
+    outcome = {"error": plain(operation.outcome)} if isinstance(operation.outcome, Failure) else {}
     record = {
         "client": operation.client,
         "call": operation.call,
         "end": operation.end,
-        "request": _plain(operation.request),
-        **(outcome or {"answer": _plain(operation.outcome)}),
+        "request": plain(operation.request),
+        **(outcome or {"answer": plain(operation.outcome)}),
     }
     return json.dumps(record)
 
 
 def watch_line(line: WatchLine) -> str:
     """Return the line of something that happened to a watch."""
-    return json.dumps({"watch": line.watch, "time": line.time, **_plain(line.word)})
+    return json.dumps({"watch": line.watch, "time": line.time, **plain(line.word)})
 
 
 def reference_line(event: Event) -> str:
     """Return the line of an event of the store, which must hold what was before (`prev_kv`)."""
-    return json.dumps(_plain(event))
+    return json.dumps(plain(event))
 
 
 def write(folder: Path, history: History) -> None:
@@ -289,11 +289,12 @@ _TAGGED: dict[type, tuple[str, str]] = {
 _CLASSES = {tag: cls for cls, tag in _TAGGED.items()}
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Return a value as JSON has it, without what is as by default."""
     if isinstance(value, bytes):
         return value.decode("latin-1")
     if isinstance(value, tuple):
-        return [_plain(each) for each in value]
+        return [plain(each) for each in value]
     if not hasattr(value, "__dataclass_fields__"):
         return value
     tag = _TAGGED.get(type(value))
@@ -301,7 +302,7 @@ def _plain(value: Any) -> Any:
     for each in fields(value):
         content = getattr(value, each.name)
         if each.default is MISSING or content != each.default:
-            record[each.name] = _plain(content)
+            record[each.name] = plain(content)
     return record
 
 
