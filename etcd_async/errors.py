@@ -518,12 +518,22 @@ class DowngradeError(
 
 # grpc-go's own words where a message passes a size limit: rpc_util.go ("received"), and its sending twin.
 _TOO_LARGE = re.compile(r"grpc: (received message|trying to send message|message) larger than max")
+# What the maintenance service of etcd before 3.6 says where the others say what stands beside it; its code is UNKNOWN
+# (server v3rpc/maintenance.go hands the errors of server/auth/store.go on as they are).
+_UNTRANSLATED = {
+    "auth: user name is empty": (StatusCode.INVALID_ARGUMENT, "etcdserver: user name is empty"),
+    "auth: permission denied": (StatusCode.PERMISSION_DENIED, "etcdserver: permission denied"),
+    "auth: invalid auth token": (StatusCode.UNAUTHENTICATED, "etcdserver: invalid auth token"),
+    "auth: revision in header is old": (StatusCode.INVALID_ARGUMENT, "etcdserver: revision of auth store is old"),
+}
 _REASON = re.compile(r"rpc error: code = (\w+) desc = (.*)", re.DOTALL)
 
 
 def error_for(code: int, message: str) -> RpcError:
     """Return the error for a status that is not OK; codes that gRPC does not know count as UNKNOWN."""
     status = StatusCode(code) if code in StatusCode.__members__.values() else StatusCode.UNKNOWN
+    if status is StatusCode.UNKNOWN:
+        status, message = _UNTRANSLATED.get(message, (status, message))
     cls = RpcError._by_message.get(message)
     if cls is None:
         cls = RequestTooLarge if _TOO_LARGE.match(message) else RpcError

@@ -107,6 +107,24 @@ def test_a_server_error_arrives_as_its_class_with_code_and_message(
     assert isinstance(error, EtcdError)
 
 
+@pytest.mark.parametrize(
+    ("message", "cls", "code"),
+    [
+        ("auth: user name is empty", errors.AuthError, StatusCode.INVALID_ARGUMENT),
+        ("auth: permission denied", errors.PermissionDenied, StatusCode.PERMISSION_DENIED),
+        ("auth: invalid auth token", errors.InvalidAuthToken, StatusCode.UNAUTHENTICATED),
+        ("auth: revision in header is old", errors.AuthOldRevision, StatusCode.INVALID_ARGUMENT),
+    ],
+)
+def test_what_maintenance_of_old_servers_leaves_untranslated_is_what_the_others_say(
+    message: str, cls: type[RpcError], code: StatusCode
+) -> None:
+    error = error_for(2, message)
+    assert type(error) is cls
+    assert error.code is code
+    assert error.message in RpcError._by_message
+
+
 def test_an_unknown_message_keeps_its_code_and_words() -> None:
     error = error_for(13, "something new")
     assert type(error) is RpcError
