@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,7 @@ from etcd_async.options import CLIENT_DEFAULT, Timeout
 __all__ = ["Cluster", "Member"]
 
 _TCP, _UNIX = ("http", "https"), ("unix", "unixs")
+_FORBIDDEN = re.compile(r"[\s\x00-\x1f\x7f]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,12 +170,15 @@ def _urls(urls: object, name: str) -> list[str]:
         if not isinstance(url, str):
             raise TypeError(f"{name} must hold str, not {type(url).__name__}")
         if problem := _problem(url):
-            raise ValueError(f"{name} holds {url!r}: {problem}")
+            shown = re.sub(r"[^/]*@", "…@", url)  # what stands before an @ may be a password
+            raise ValueError(f"{name} holds {shown!r}: {problem}")
     return several
 
 
 def _problem(url: str) -> str:
     """Return what is wrong with the URL of a peer, or "": the rules of etcd's ``client/pkg/types/urls.go``."""
+    if _FORBIDDEN.search(url):
+        return "white space or a control character in it"
     try:
         split = urlsplit(url)
         port = split.port
@@ -185,4 +190,5 @@ def _problem(url: str) -> str:
         return "" if split.netloc or split.path else "no path of a socket in it"
     if not split.hostname or port is None:
         return "it must have the form http://host:port"
-    return "nothing may stand around host and port" if split.netloc.count("@") or url.count("/") > 2 else ""
+    has_more = "@" in split.netloc or split.path or split.query or split.fragment
+    return "nothing may stand around host and port" if has_more else ""
