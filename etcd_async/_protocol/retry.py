@@ -10,7 +10,7 @@ What each end of an attempt says about the request (etcd ``server/etcdserver/v3_
     DOWN         refused for longer than a restart takes        once more     once more       no
     NOT_SERVED   no leader                                      again         again           no
     WRONG_MEMBER a learner                                      elsewhere     elsewhere       no
-    STALE_TOKEN  invalid auth token                             new token     new token       no
+    STALE_TOKEN  invalid auth token, users or roles changed     new token     new token       no
     LOST         connection cut after the bytes had left        again         give up         yes
     UNSURE       timed out in the server, server stopped        again         give up         yes
     FAILED       internal error, unknown error                  give up       give up         yes
@@ -37,6 +37,7 @@ from etcd_async.errors import (
 from etcd_async.options import Backoff
 
 MAX_ATTEMPTS = 100  # as etcd's own client: client/v3/options.go defaultUnaryMaxRetries
+MAX_STALE = 4  # attempts of one call that are refused for their token, or for none
 MAX_DOWN_ROUNDS = 2
 """How often every endpoint may prove down before a call gives up."""
 
@@ -130,7 +131,7 @@ class Retries:
     maybe_applied: bool = False
     _attempts: int = 0
     _down: int = 0
-    _has_refreshed: bool = False
+    _stale: int = 0
 
     def decide(self, outcome: Outcome) -> Decision:
         """Count one failed attempt and return what to do next."""
@@ -144,10 +145,19 @@ class Retries:
         return Decision(Action.RETRY, self._delay())
 
     def _refresh(self) -> Decision:
-        if self._has_refreshed or not self.has_credentials:
+        """
+        Have the token replaced and try again, a few times: users or roles may change as often.
+
+        Who has nothing to replace tries again with what it has: a member may lag behind, and one that knows its clients
+        by their certificates refuses what arrived just before a change of users or roles.
+        """
+        self._stale += 1
+        if self._stale >= MAX_STALE:
             return _GIVE_UP
-        self._has_refreshed = True
-        return Decision(Action.REFRESH_TOKEN)
+        if not self.has_credentials:
+            return Decision(Action.RETRY, wait(self.backoff, self._stale - 1, self.random))
+        delay = wait(self.backoff, self._stale - 2, self.random) if self._stale > 1 else 0.0
+        return Decision(Action.REFRESH_TOKEN, delay)
 
     def _may_repeat(self, outcome: Outcome) -> bool:
         if outcome is Outcome.WRONG_MEMBER:

@@ -13,7 +13,7 @@ from typing import Final, Generic, TypeVar
 import anyio
 
 from etcd_async._protocol.machine import Machine, Reopen
-from etcd_async._protocol.retry import Outcome, classify, wait
+from etcd_async._protocol.retry import MAX_STALE, Outcome, classify, wait
 from etcd_async._transport.caller import Caller
 from etcd_async._transport.callstream import CallStream
 from etcd_async._transport.methods import Method
@@ -206,7 +206,9 @@ class Duplex(Generic[Request, Response, Output]):
         """Return whether no other stream would fare better."""
         if isinstance(error, RpcError):
             outcome = classify(error)
-            return outcome is Outcome.REFUSED or (outcome is Outcome.STALE_TOKEN and not self._caller.has_user)
+            # Without a user there is no other token; but users or roles may just have changed, or a member lag behind.
+            is_stale = outcome is Outcome.STALE_TOKEN and not self._caller.has_user
+            return outcome is Outcome.REFUSED or (is_stale and failures >= MAX_STALE - 1)
         if isinstance(error, ProtocolError):
             return failures >= MAX_PROTOCOL_ERRORS - 1
         if isinstance(error, ResponseTooLarge):

@@ -11,7 +11,7 @@ import pytest
 
 from etcd_async import TLS, Client, DeadlineExceeded, Unavailable
 from etcd_async.testing import EtcdServer, FaultProxy
-from tests.faults.certificates import Authority
+from tests.faults.certificates import DAY, Authority
 from tests.faults.support import MIB, QUICK, outcome, start
 from tests.support.live import take, within
 
@@ -28,7 +28,7 @@ async def secure_server(
     authority: Authority, *, hosts: tuple[str, ...] = ("127.0.0.1",), expired: bool = False
 ) -> AsyncIterator[EtcdServer]:
     """An etcd that speaks TLS only, and only to clients with a certificate of the same authority."""
-    certificate, key = authority.sign("server", hosts=hosts, expired=expired)
+    certificate, key = authority.sign("server", hosts=hosts, ends=-DAY if expired else DAY)
     arguments = [f"--cert-file={certificate}", f"--key-file={key}"]
     arguments += ["--client-cert-auth", f"--trusted-ca-file={authority.path}"]
     async with EtcdServer(extra_args=[*QUICK, *arguments]) as server:

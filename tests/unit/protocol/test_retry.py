@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from etcd_async._protocol.retry import (
     MAX_ATTEMPTS,
     MAX_DOWN_ROUNDS,
+    MAX_STALE,
     Action,
-    Decision,
     Outcome,
     Retries,
     classify,
@@ -85,14 +85,18 @@ def test_a_call_that_was_unsure_once_stays_so() -> None:
     assert call.maybe_applied
 
 
-def test_a_token_is_refreshed_once() -> None:
+def test_a_token_is_refreshed_at_once_and_a_few_times_more_ever_later() -> None:
     call = retries()
-    assert call.decide(Outcome.STALE_TOKEN) == Decision(Action.REFRESH_TOKEN, 0.0)
-    assert call.decide(Outcome.STALE_TOKEN).action is Action.GIVE_UP
+    decisions = [call.decide(Outcome.STALE_TOKEN) for _ in range(MAX_STALE)]
+    assert [decision.action for decision in decisions] == [Action.REFRESH_TOKEN] * 3 + [Action.GIVE_UP]
+    assert [decision.delay for decision in decisions[:3]] == [0.0, 1.0, 2.0]
 
 
-def test_without_credentials_a_refused_token_is_final() -> None:
-    assert retries(has_credentials=False).decide(Outcome.STALE_TOKEN).action is Action.GIVE_UP
+def test_without_credentials_a_refused_call_is_made_again_a_few_times_since_a_member_may_lag_behind() -> None:
+    call = retries(has_credentials=False)
+    decisions = [call.decide(Outcome.STALE_TOKEN) for _ in range(MAX_STALE)]
+    assert [decision.action for decision in decisions] == [Action.RETRY] * 3 + [Action.GIVE_UP]
+    assert [decision.delay for decision in decisions[:3]] == [1.0, 2.0, 4.0]
 
 
 def test_a_learner_is_left_for_another_member_until_all_were_tried() -> None:

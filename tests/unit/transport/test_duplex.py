@@ -13,10 +13,13 @@ from etcd_async import _codec
 from etcd_async._pb.etcdserverpb import AuthenticateResponse
 from etcd_async._protocol.endpoints import parse
 from etcd_async._protocol.machine import AT_ONCE, Reopen
+from etcd_async._protocol.retry import MAX_STALE
 from etcd_async._transport import caller as caller_module
 from etcd_async._transport import duplex as module
 from etcd_async._transport.caller import Caller
-from etcd_async._transport.duplex import MAX_PROTOCOL_ERRORS, Duplex
+from etcd_async._transport.callstream import CallStream
+from etcd_async._transport.duplex import SECOND_LOOK, Duplex
+from etcd_async._transport.endings import MAX_PROTOCOL_ERRORS, MAX_REFUSALS
 from etcd_async._transport.failure import AttemptFailed
 from etcd_async._transport.methods import WATCH
 from etcd_async._transport.tasks import Tasks
@@ -53,6 +56,8 @@ class Script:
     is_open: bool = False
     max_answer: int | None = None
     can_do_with_less: bool = False
+    stall: str | None = None
+    culprit: str | None = None
 
     def ask_for_less(self) -> bool:
         could, self.can_do_with_less = self.can_do_with_less, False
@@ -76,6 +81,16 @@ class Script:
 
     def receive(self, response: str, now: float) -> list[str | Reopen]:
         return self.on_answer(response)
+
+    def heard(self, now: float) -> None:
+        self.stall = None
+
+    def stalled(self, now: float) -> str | None:
+        return self.stall if self.is_open else None
+
+    def blame(self, error: EtcdError) -> list[str]:
+        culprit, self.culprit = self.culprit, None
+        return [culprit] if culprit else []
 
     def expire(self, now: float) -> list[str]:
         ended, self.ended = self.ended, []
@@ -118,6 +133,10 @@ class Stage:
     caller: Caller
     tasks: Tasks
     duplex: Duplex[str, str, str]
+    late: float = 0.0  # by how much the clock is
+
+    def clock(self) -> float:
+        return time.monotonic() + self.late
 
     async def speaking(self, number: int = 0, *requests: str) -> FakeStream:
         """Ask for a stream, and wait until it is there and has sent *requests*."""
@@ -158,14 +177,15 @@ async def staged(
         encode=str.encode,
         decode=bytes.decode,
         deliver=lambda output: listener(output),
-        clock=time.monotonic,
+        clock=lambda: stage.clock(),
         backoff=quick,
         random=Random(0),
     )
+    stage = Stage(network, machine, listener, caller, tasks, duplex)
     before = asyncio.all_tasks()
     try:
         async with asyncio.timeout(PATIENCE):
-            yield Stage(network, machine, listener, caller, tasks, duplex)
+            yield stage
     finally:
         await tasks.aclose()
         await caller.aclose()
@@ -414,12 +434,15 @@ async def test_a_token_that_one_answer_refuses_is_replaced_and_the_stream_reopen
         assert stage.listener.outputs == []
 
 
-async def test_without_a_user_a_demand_for_one_is_told(network: Network) -> None:
+async def test_without_a_user_a_demand_for_one_is_told_after_a_few_streams(network: Network) -> None:
     async with staged(network) as stage:
         stage.machine.on_answer = lambda answer: [Reopen(stale())]
-        stream = await stage.speaking(0, "one")
-        stream.put(b"refused")
+        await stage.speaking(0, "one")
+        for number in range(MAX_STALE):
+            assert stage.listener.outputs == []
+            (await network.stream(number)).put(b"refused")
         await stage.listener.heard("failed: InvalidAuthToken")
+        assert len(network.streams) == MAX_STALE
 
 
 async def test_a_member_that_can_not_serve_is_left(network: Network) -> None:

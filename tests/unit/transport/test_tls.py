@@ -1,19 +1,16 @@
 """TLS: who is trusted, what is told when it fails, and files read anew."""
 
-import datetime
-import ipaddress
+import shutil
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
-from etcd_async._transport.failure import AttemptFailed, connect_reason, lost_reason, tls_reason
-from etcd_async.options import TLS, Backoff
+from etcd_async._transport.failure import AttemptFailed, connect_reason, lost_reason, tls_reason, with_hint
+from etcd_async.options import TLS, Backoff, InsecureTLSWarning
+from tests.faults.certificates import DAY, Authority
 from tests.support.h2server import H2Server, Request, within
 from tests.unit.transport.support import call, channel_to, options
 
@@ -21,66 +18,64 @@ pytestmark = pytest.mark.loops("asyncio", "uvloop")
 
 
 @dataclass
-class Pair:
-    """A certificate and its key, as files and as objects."""
+class Pki:
+    """
+    Who signs, and what was signed.
 
-    cert: Path
-    key: Path
-    certificate: x509.Certificate
-    private: ec.EllipticCurvePrivateKey
+    Attributes:
+        folder: Where files may be put.
+        authority: Trusted by both sides.
+        stranger: Trusted by nobody.
+        server: The server's certificate and key.
+        client: A client's.
+    """
 
+    folder: Path
+    authority: Authority
+    stranger: Authority
+    server: tuple[Path, Path]
+    client: tuple[Path, Path]
 
-def issue(folder: Path, name: str, signer: Pair | None = None) -> Pair:
-    """Issue a certificate for 127.0.0.1, signed by *signer* or, as an authority, by itself."""
-    private = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = datetime.datetime.now(datetime.UTC)
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(signer.certificate.subject if signer else subject)
-        .public_key(private.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.BasicConstraints(ca=signer is None, path_length=None), critical=True)
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
-    )
-    certificate = builder.sign(signer.private if signer else private, hashes.SHA256())
-    cert, key = folder / f"{name}.pem", folder / f"{name}.key"
-    cert.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    key.write_bytes(private.private_bytes(*form))
-    return Pair(cert, key, certificate, private)
+    def tls(self, *, server_name: str | None = None) -> TLS:
+        """Return what makes a client welcome."""
+        cert, key = self.client
+        return TLS(ca=self.authority.path, cert=cert, key=key, server_name=server_name)
 
+    def tls_with(self, client: tuple[Path, Path]) -> TLS:
+        """Return the same with another certificate of the client."""
+        cert, key = client
+        return TLS(ca=self.authority.path, cert=cert, key=key)
 
-@dataclass
-class Authority:
-    """A test's own authority, and the certificates it has issued."""
-
-    ca: Pair
-    server: Pair
-    client: Pair
+    def file(self, name: str, text: str = "") -> Path:
+        """Return a new file."""
+        path = self.folder / name
+        path.write_text(text)
+        return path
 
 
 @pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
     folder = tmp_path_factory.mktemp("tls")
-    ca = issue(folder, "ca")
-    return Authority(ca, issue(folder, "server", ca), issue(folder, "client", ca))
+    authority, stranger = Authority(folder, "authority"), Authority(folder / "strange", "stranger")
+    return Pki(folder, authority, stranger, authority.sign("server"), authority.sign("client"))
 
 
 def server_context(
-    authority: Authority, *, asks: bool = False, alpn: str = "h2", newest: bool = True
+    pki: Pki,
+    *,
+    asks: bool = False,
+    alpn: str = "h2",
+    newest: bool = True,
+    certificate: tuple[Path, Path] | None = None,
 ) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(authority.server.cert, authority.server.key)
+    context.load_cert_chain(*(certificate or pki.server))
     context.set_alpn_protocols([alpn])
     if not newest:
         context.maximum_version = ssl.TLSVersion.TLSv1_2
     if asks:
         context.verify_mode = ssl.CERT_REQUIRED
-        context.load_verify_locations(authority.ca.cert)
+        context.load_verify_locations(pki.authority.path)
     return context
 
 
@@ -96,120 +91,219 @@ async def reason(server: H2Server | str, tls: TLS | None) -> str:
         return caught.value.reason
 
 
-async def test_a_trusted_server_is_spoken_to_in_http_2(authority: Authority) -> None:
-    context = server_context(authority)
+async def test_a_trusted_server_is_spoken_to_in_http_2(pki: Pki) -> None:
     async with (
-        H2Server(answers=pong, tls=context) as server,
-        channel_to(server, tls=TLS(ca=authority.ca.cert)) as channel,
+        H2Server(answers=pong, tls=server_context(pki)) as server,
+        channel_to(server, tls=TLS(ca=pki.authority.path)) as channel,
     ):
         assert await within(call(channel)) == b"pong"
         request = await server.request()
         assert request.headers[":scheme"] == "https"
 
 
-async def test_tls_without_a_scheme_is_used_when_configured(authority: Authority) -> None:
+async def test_tls_without_a_scheme_is_used_when_configured(pki: Pki) -> None:
     async with (
-        H2Server(answers=pong, tls=server_context(authority)) as server,
-        channel_to(f"127.0.0.1:{server.port}", tls=TLS(ca=authority.ca.cert)) as channel,
+        H2Server(answers=pong, tls=server_context(pki)) as server,
+        channel_to(f"127.0.0.1:{server.port}", tls=TLS(ca=pki.authority.path)) as channel,
     ):
         assert await within(call(channel)) == b"pong"
 
 
-async def test_a_client_certificate_is_shown(authority: Authority) -> None:
-    tls = TLS(ca=authority.ca.cert, cert=authority.client.cert, key=authority.client.key)
+async def test_a_client_certificate_is_shown(pki: Pki) -> None:
     async with (
-        H2Server(answers=pong, tls=server_context(authority, asks=True)) as server,
+        H2Server(answers=pong, tls=server_context(pki, asks=True)) as server,
+        channel_to(server, tls=pki.tls()) as channel,
+    ):
+        assert await within(call(channel)) == b"pong"
+
+
+async def test_without_verification_anything_goes(pki: Pki) -> None:
+    with pytest.warns(InsecureTLSWarning):
+        tls = TLS(verify=False)
+    async with (
+        H2Server(answers=pong, tls=server_context(pki, certificate=pki.stranger.sign("s", ends=-DAY))) as server,
         channel_to(server, tls=tls) as channel,
     ):
         assert await within(call(channel)) == b"pong"
 
 
+# What the client has wrong, and what is told: all of it, or its beginning and its end.
+CLIENTS: dict[str, tuple[Callable[[Pki], TLS], list[str]]] = {
+    "an unknown authority": (
+        lambda pki: TLS(ca=pki.stranger.path),
+        ["the server's certificate was not accepted: ", " (set ca in TLS to the file of the authority that signed it)"],
+    ),
+    "no authority": (
+        lambda pki: TLS(),
+        ["the server's certificate was not accepted: ", " (set ca in TLS to the file of the authority that signed it)"],
+    ),
+    "an authority of the same name": (
+        lambda pki: TLS(ca=Authority(pki.folder / "twin", "authority").path),
+        ["the server's certificate was not accepted: ", " (set ca in TLS to the file of the authority that signed it)"],
+    ),
+    "another name": (
+        lambda pki: pki.tls(server_name="other.example"),
+        [
+            (
+                "the server's certificate was not accepted: Hostname mismatch, certificate is not valid for "
+                "'other.example'."
+            ),
+            " (set server_name in TLS to a name that is in it)",
+        ],
+    ),
+    "another address": (
+        lambda pki: pki.tls(server_name="127.0.0.2"),
+        [
+            "the server's certificate was not accepted: IP address mismatch, certificate is not valid for '127.0.0.2'.",
+            " (set server_name in TLS to a name that is in it)",
+        ],
+    ),
+    "a file that is not there": (
+        lambda pki: TLS(ca=pki.folder / "gone.pem"),
+        ["no such file or directory ", "gone.pem"],
+    ),
+    "a file that can't be read": (
+        lambda pki: TLS(ca=pki.authority.path, cert=pki.folder, key=pki.client[1]),
+        ["is a directory ", ""],
+    ),
+    "an authority that is none": (
+        lambda pki: TLS(ca=pki.file("bad-ca.pem", "hello")),
+        ["ca in TLS holds no certificate in PEM form: ", "bad-ca.pem"],
+    ),
+    "a certificate that is none": (
+        lambda pki: TLS(ca=pki.authority.path, cert=pki.file("bad-cert.pem"), key=pki.client[1]),
+        ["cert in TLS holds no certificate in PEM form: ", "bad-cert.pem"],
+    ),
+    "a key that is none": (
+        lambda pki: TLS(ca=pki.authority.path, cert=pki.client[0], key=pki.client[0]),
+        ["key in TLS holds no private key in PEM form: ", "client.crt"],
+    ),
+    "a key of another certificate": (
+        lambda pki: TLS(ca=pki.authority.path, cert=pki.client[0], key=pki.server[1]),
+        ["key in TLS does not belong to cert: ", "server.key and ", "client.crt"],
+    ),
+    "an encrypted key": (
+        lambda pki: pki.tls_with(pki.authority.sign("hidden", secret=b"s3cret")),
+        ["key in TLS is encrypted, store it without a pass phrase: ", "hidden.key"],
+    ),
+}
+
+
+@pytest.mark.parametrize("what", CLIENTS)
+async def test_what_a_client_has_wrong_is_told_and_what_to_do(pki: Pki, what: str) -> None:
+    make, told = CLIENTS[what]
+    async with H2Server(answers=pong, tls=server_context(pki)) as server:
+        said = await reason(server, make(pki))
+    assert said.startswith(told[0])
+    assert said.endswith(told[-1])
+    assert all(part in said for part in told)
+    assert "s3cret" not in said
+
+
+SERVERS: dict[str, tuple[Callable[[Pki], ssl.SSLContext | None], str]] = {
+    "expired": (
+        lambda pki: server_context(pki, certificate=pki.authority.sign("old", ends=-DAY)),
+        (
+            "the server's certificate was not accepted: certificate has expired "
+            "(it (or its authority's) must be renewed, on the server)"
+        ),
+    ),
+    "not yet valid": (
+        lambda pki: server_context(pki, certificate=pki.authority.sign("young", begins=DAY / 2)),
+        (
+            "the server's certificate was not accepted: certificate is not yet valid "
+            "(compare the clocks of this machine and the server's)"
+        ),
+    ),
+    "without HTTP/2": (
+        lambda pki: server_context(pki, alpn="http/1.1"),
+        "the server did not agree to HTTP/2 (ALPN)",
+    ),
+    "plain": (lambda pki: None, "the server does not speak TLS here (use http://)"),
+}
+
+
+@pytest.mark.parametrize("what", SERVERS)
+async def test_what_a_server_has_wrong_is_told(pki: Pki, what: str) -> None:
+    make, told = SERVERS[what]
+    async with H2Server(answers=pong, tls=make(pki)) as server:
+        said = await reason(f"https://127.0.0.1:{server.port}", pki.tls())
+    assert said == told
+
+
 @pytest.mark.parametrize("newest", [True, False])
-async def test_a_missing_client_certificate_is_named(authority: Authority, newest: bool) -> None:
-    async with H2Server(tls=server_context(authority, asks=True, newest=newest)) as server:
-        assert "client certificate" in await reason(server, TLS(ca=authority.ca.cert))
+@pytest.mark.parametrize("has_cert", [True, False])
+async def test_whatever_gets_lost_of_the_servers_refusal_certificates_are_named(
+    pki: Pki, newest: bool, has_cert: bool
+) -> None:
+    cert, key = pki.stranger.sign("client") if has_cert else (None, None)
+    async with H2Server(tls=server_context(pki, asks=True, newest=newest)) as server:
+        said = await reason(server, TLS(ca=pki.authority.path, cert=cert, key=key))
+    assert "client certificate" in said or "client's certificate" in said
+    assert "cert and key in TLS" in said
+    assert ("may not speak TLS" in said) is not newest  # 1.3 looks at certificates only after the handshake
 
 
-async def test_an_unknown_authority_is_named(authority: Authority) -> None:
-    async with H2Server(tls=server_context(authority)) as server:
-        assert "certificate was not accepted" in await reason(server, None)
+ALERTS = {
+    "TLSV13_ALERT_CERTIFICATE_REQUIRED": "the server asks for a client certificate: set cert and key in TLS",
+    "SSLV3_ALERT_BAD_CERTIFICATE": "the server refused the client's certificate, or asks for one: set cert and key",
+    "SSLV3_ALERT_CERTIFICATE_EXPIRED": "the client's certificate has expired: renew the files of cert and key in TLS",
+    "TLSV1_ALERT_UNKNOWN_CA": "the server does not know the authority that signed the client's certificate",
+    "SSLV3_ALERT_UNSUPPORTED_CERTIFICATE": "the server refused the client's certificate, which must be issued for",
+    "SSLV3_ALERT_HANDSHAKE_FAILURE": "the server refused the TLS handshake; it may ask for a client certificate",
+    "TLSV1_ALERT_PROTOCOL_VERSION": "the server speaks no version of TLS that is safe: 1.2 or newer is needed",
+    "TLSV1_ALERT_INTERNAL_ERROR": "the server failed in the TLS handshake; its log may say why",
+    "TLSV1_ALERT_NO_APPLICATION_PROTOCOL": "the server does not offer HTTP/2",
+    "WRONG_VERSION_NUMBER": "the server does not speak TLS here (use http://)",
+}
 
 
-async def test_a_wrong_name_is_named(authority: Authority) -> None:
-    async with H2Server(tls=server_context(authority)) as server:
-        said = await reason(server, TLS(ca=authority.ca.cert, server_name="other.example"))
-        assert "certificate was not accepted" in said
-        assert "other.example" in said
+@pytest.mark.parametrize("alert", ALERTS)
+def test_what_the_server_says_is_told_in_words_for_people(alert: str) -> None:
+    for told in (tls_reason, connect_reason, lost_reason):
+        assert told(ssl.SSLError(1, f"[SSL: {alert}] whatever (_ssl.c:1007)")).startswith(ALERTS[alert])
 
 
-async def test_without_verification_anything_goes(authority: Authority) -> None:
-    async with (
-        H2Server(answers=pong, tls=server_context(authority)) as server,
-        channel_to(server, tls=TLS(verify=False)) as channel,
-    ):
-        assert await within(call(channel)) == b"pong"
-
-
-async def test_a_server_without_http_2_is_named(authority: Authority) -> None:
-    async with H2Server(tls=server_context(authority, alpn="http/1.1")) as server:
-        assert "HTTP/2" in await reason(server, TLS(ca=authority.ca.cert))
-
-
-async def test_tls_to_a_plaintext_server_is_named() -> None:
-    async with H2Server() as server:
-        said = await reason(f"https://127.0.0.1:{server.port}", TLS())
-        assert said == "the server does not speak TLS here (use http://)"
-
-
-async def test_plaintext_to_a_tls_server_is_named(authority: Authority) -> None:
-    async with H2Server(tls=server_context(authority)) as server:
+async def test_plaintext_to_a_tls_server_is_named(pki: Pki) -> None:
+    async with H2Server(tls=server_context(pki)) as server:
         said = await reason(f"http://127.0.0.1:{server.port}", None)
-        assert "TLS" in said or "before HTTP/2 began" in said
+    assert said == "the server closed the connection before HTTP/2 began; it may expect TLS: https://"
 
 
-async def test_certificates_are_read_anew_for_each_connection(authority: Authority, tmp_path: Path) -> None:
+@pytest.mark.parametrize("has_cert", [True, False])
+def test_a_server_that_hangs_up_in_the_handshake_may_have_wanted_one_of_two_things(has_cert: bool) -> None:
+    said = with_hint(connect_reason(ConnectionAbortedError()), is_secure=True, has_cert=has_cert)
+    assert "it may not speak TLS (http://), or" in said
+    assert "cert and key in TLS" in said
+
+
+async def test_certificates_are_read_anew_for_each_connection(pki: Pki, tmp_path: Path) -> None:
     trusted = tmp_path / "ca.pem"
-    trusted.write_bytes(issue(tmp_path, "stranger").cert.read_bytes())
+    shutil.copy(pki.stranger.path, trusted)
     async with (
-        H2Server(answers=pong, tls=server_context(authority)) as server,
+        H2Server(answers=pong, tls=server_context(pki)) as server,
         channel_to(server, tls=TLS(ca=trusted), backoff=Backoff(initial=0, maximum=0)) as channel,
     ):
         with pytest.raises(AttemptFailed, match="not accepted"):
             await within(call(channel))
-        trusted.write_bytes(authority.ca.cert.read_bytes())
+        shutil.copy(pki.authority.path, trusted)
         assert await within(call(channel)) == b"pong"
 
 
-async def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    async with H2Server() as server:
-        said = await reason(f"https://127.0.0.1:{server.port}", TLS(ca=tmp_path / "gone.pem"))
-        assert said.startswith("no such file or directory")
-        assert "gone.pem" in said
-
-
-async def test_an_encrypted_key_is_refused_and_nobody_is_asked_for_its_pass_phrase(tmp_path: Path) -> None:
-    pair = issue(tmp_path, "client")
-    form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
-    pair.key.write_bytes(pair.private.private_bytes(*form, serialization.BestAvailableEncryption(b"secret")))
-    async with H2Server() as server:
-        said = await reason(f"https://127.0.0.1:{server.port}", TLS(cert=pair.cert, key=pair.key))
-    assert said == "the private key is encrypted; store it without a pass phrase"
-
-
-async def test_tls_over_a_unix_socket_works(authority: Authority, tmp_path: Path) -> None:
+async def test_tls_over_a_unix_socket_works(pki: Pki, tmp_path: Path) -> None:
     path = str(tmp_path / "127.0.0.1")
     async with (
-        H2Server(answers=pong, tls=server_context(authority), path=path) as server,
-        channel_to(f"unixs://{path}", tls=TLS(ca=authority.ca.cert)) as channel,
+        H2Server(answers=pong, tls=server_context(pki), path=path) as server,
+        channel_to(f"unixs://{path}", tls=TLS(ca=pki.authority.path)) as channel,
     ):
         assert await within(call(channel)) == b"pong"
         assert (await server.request()).headers[":scheme"] == "https"
 
 
-async def test_closing_a_tls_connection_is_quick(authority: Authority) -> None:
+async def test_closing_a_tls_connection_is_quick(pki: Pki) -> None:
     async with (
-        H2Server(answers=pong, tls=server_context(authority)) as server,
-        channel_to(server, tls=TLS(ca=authority.ca.cert)) as channel,
+        H2Server(answers=pong, tls=server_context(pki)) as server,
+        channel_to(server, tls=TLS(ca=pki.authority.path)) as channel,
     ):
         await within(call(channel))
         await within(channel.aclose(), 2)
