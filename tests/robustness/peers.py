@@ -32,7 +32,7 @@ def can_tell_dialers() -> bool:
 
 
 def dialer(connection: socket.socket, pids: Sequence[int | None]) -> int | None:
-    """Return the index in *pids* of the process at the other end of a loopback connection; None if it is none of them."""
+    """Return which of *pids* has the other end of a loopback connection, by its index; None if it is none of them."""
     (_, here), (_, there) = connection.getsockname(), connection.getpeername()
     inode = _inode(local=there, remote=here)
     owners = (index for index, pid in enumerate(pids) if inode is not None and pid is not None and _owns(pid, inode))

@@ -1,7 +1,6 @@
 """The cluster of the runs: a member that is cut off from its peers is cut off in both directions, and comes back."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -15,12 +14,6 @@ pytestmark = [
 ]
 
 
-@pytest.fixture
-async def cluster() -> AsyncIterator[Cluster]:
-    async with Cluster() as cluster:
-        yield cluster
-
-
 async def found_leader(cluster: Cluster, *, other_than: int | None = None) -> int:
     async with asyncio.timeout(20):
         while True:
@@ -31,7 +24,7 @@ async def found_leader(cluster: Cluster, *, other_than: int | None = None) -> in
 
 async def leader_seen_by(cluster: Cluster, member: int) -> int:
     try:
-        return (await cluster.status(member)).leader
+        return (await cluster.standing(member))[1]
     except EtcdError:
         return -1
 
