@@ -518,13 +518,16 @@ class DowngradeError(
 
 # grpc-go's own words where a message passes a size limit: rpc_util.go ("received"), and its sending twin.
 _TOO_LARGE = re.compile(r"grpc: (received message|trying to send message|message) larger than max")
-# What the maintenance service of etcd before 3.6 says where the others say what stands beside it; its code is UNKNOWN
-# (server v3rpc/maintenance.go hands the errors of server/auth/store.go on as they are).
+_NOT_ENOUGH_STARTED = "etcdserver: re-configuration failed due to not enough started members"
+# What etcd sends with the code UNKNOWN, and what it sends elsewhere, or ought to. The first four come from the
+# maintenance service before 3.6 (server v3rpc/maintenance.go hands the errors of server/auth/store.go on as they are),
+# the last is missing in the table of v3rpc/util.go: all are said before anything is done.
 _UNTRANSLATED = {
     "auth: user name is empty": (StatusCode.INVALID_ARGUMENT, "etcdserver: user name is empty"),
     "auth: permission denied": (StatusCode.PERMISSION_DENIED, "etcdserver: permission denied"),
     "auth: invalid auth token": (StatusCode.UNAUTHENTICATED, "etcdserver: invalid auth token"),
     "auth: revision in header is old": (StatusCode.INVALID_ARGUMENT, "etcdserver: revision of auth store is old"),
+    _NOT_ENOUGH_STARTED: (StatusCode.FAILED_PRECONDITION, _NOT_ENOUGH_STARTED),
 }
 _REASON = re.compile(r"rpc error: code = (\w+) desc = (.*)", re.DOTALL)
 

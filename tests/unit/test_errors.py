@@ -114,9 +114,14 @@ def test_a_server_error_arrives_as_its_class_with_code_and_message(
         ("auth: permission denied", errors.PermissionDenied, StatusCode.PERMISSION_DENIED),
         ("auth: invalid auth token", errors.InvalidAuthToken, StatusCode.UNAUTHENTICATED),
         ("auth: revision in header is old", errors.AuthOldRevision, StatusCode.INVALID_ARGUMENT),
+        (
+            "etcdserver: re-configuration failed due to not enough started members",
+            errors.MemberError,
+            StatusCode.FAILED_PRECONDITION,
+        ),
     ],
 )
-def test_what_maintenance_of_old_servers_leaves_untranslated_is_what_the_others_say(
+def test_what_the_server_leaves_without_a_code_is_typed_as_what_it_means(
     message: str, cls: type[RpcError], code: StatusCode
 ) -> None:
     error = error_for(2, message)
