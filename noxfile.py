@@ -13,13 +13,28 @@ import nox
 ROOT = Path(__file__).parent
 PROJECT = nox.project.load_toml("pyproject.toml")
 PYTHONS = ["3.11", "3.12", "3.13"]
+ETCDS = ["3.4", "3.5", "3.6", "3.7"]
+# Tests that mostly wait for servers, side by side.
+SIDE_BY_SIDE = ["--numprocesses=4", "--dist=worksteal"]
+# What else depends on the server: its users, its way to stop, and what it says of a watch's progress.
+VERSION_SENSITIVE = ["tests/integration", *(f"tests/faults/test_{name}.py" for name in ("auth", "server_killed"))]
 
 nox.needs_version = ">=2025.10.16"
 nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.download_python = "never"
 nox.options.error_on_missing_interpreters = False
 nox.options.reuse_venv = "yes"
-nox.options.sessions = ["lint", "types", "proto", "docs", "unit", "integration", "faults"]
+nox.options.sessions = [
+    "lint",
+    "types",
+    "proto",
+    "docs",
+    "unit",
+    "integration",
+    "faults",
+    "compatibility",
+    "robustness",
+]
 
 
 def find_pyenv_interpreters() -> None:
@@ -87,7 +102,7 @@ def unit(session: nox.Session) -> None:
 def integration(session: nox.Session) -> None:
     """Test against real etcd, the documentation's examples included."""
     install(session, "test")
-    session.run("pytest", *(session.posargs or ["tests/integration", "tests/docs"]))
+    session.run("pytest", *(session.posargs or [*SIDE_BY_SIDE, "tests/integration", "tests/docs"]))
 
 
 @nox.session
@@ -95,6 +110,34 @@ def faults(session: nox.Session) -> None:
     """Test with connections cut and servers killed."""
     install(session, "test")
     session.run("pytest", *(session.posargs or ["tests/faults"]))
+
+
+@nox.session
+def robustness(session: nox.Session) -> None:
+    """Judge what clients of a cluster saw while much went wrong: a run of one minute, and the judges themselves."""
+    install(session, "test")
+    session.run("pytest", *(session.posargs or ["tests/robustness"]))
+
+
+@nox.session
+def servers(session: nox.Session) -> None:
+    """Build the servers of `compatibility` that are missing."""
+    install(session)
+    session.run("python", "-m", "tests.servers.build", *session.posargs)
+
+
+@nox.session
+@nox.parametrize("etcd", ETCDS)
+def compatibility(session: nox.Session, etcd: str) -> None:
+    """Test against each release line of etcd in use."""
+    install(session, "test")
+    made = session.run("python", "-m", "tests.servers.build", etcd, silent=True) or ""
+    session.log(made.strip())
+    if " skipped: " in made:
+        session.skip(made.strip())
+    binary = ROOT / "build" / "servers" / made.split()[1] / "etcd"
+    tests = session.posargs or [*SIDE_BY_SIDE, "-m", "not slow", *VERSION_SENSITIVE]
+    session.run("pytest", *tests, env={"ETCD_BINARY": str(binary)})
 
 
 @nox.session

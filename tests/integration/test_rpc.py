@@ -9,7 +9,7 @@ from etcd_async import Client, EmptyKey, LeaseNotFound, RpcError, StatusCode
 from etcd_async.testing import EtcdServer
 from etcd_async.wire import (
     AlarmRequest,
-    AuthStatusRequest,
+    AuthUserListRequest,
     DefragmentRequest,
     DowngradeRequest,
     HashKvRequest,
@@ -49,8 +49,8 @@ async def test_other_services_answer_too(client: Client) -> None:
     granted = await client.rpc("/etcdserverpb.Lease/LeaseGrant", LeaseGrantRequest(ttl=60))
     assert await client.leases.list() == [granted.id]
     await client.rpc("/etcdserverpb.Lease/LeaseRevoke", LeaseRevokeRequest(id=granted.id))
-    auth = await client.rpc("/etcdserverpb.Auth/AuthStatus", AuthStatusRequest())
-    assert not auth.enabled
+    users = await client.rpc("/etcdserverpb.Auth/UserList", AuthUserListRequest())
+    assert users.header.member_id
     await client.rpc("/etcdserverpb.Maintenance/Defragment", DefragmentRequest(), timeout=None)
 
 

@@ -9,6 +9,7 @@ from etcd_async import Client, ClientClosed, Compacted, Event, RequestTooLarge, 
 from etcd_async.testing import EtcdServer, FaultProxy
 from etcd_async.types import Batch
 from tests.support.live import forever, running, streams_started, take, until, watchers, within
+from tests.support.versions import progress_interval
 
 MIB = 1024 * 1024
 
@@ -235,9 +236,8 @@ async def test_progress_of_an_idle_watch_says_from_where_it_watches(client: Clie
 
 
 async def test_progress_comes_by_itself_where_the_server_is_told_to() -> None:
-    flag = "--experimental-watch-progress-notify-interval=500ms"
     async with (
-        EtcdServer(extra_args=[flag]) as server,
+        EtcdServer(extra_args=[progress_interval("500ms")]) as server,
         Client(server.endpoint) as client,
         client.watch("/idle", progress=True) as watch,
     ):
