@@ -33,7 +33,7 @@ class Keeper:
 
     def __init__(self, caller: Caller, tasks: Tasks, clock: Callable[[], float]) -> None:
         self.clock: Callable[[], float] = clock
-        self._machine = machine.KeepAlive()
+        self._machine = machine.KeepAlive(has_user=caller.has_user)
         self._kept: dict[int, Kept] = {}
         self._duplex = Duplex(
             self._machine,

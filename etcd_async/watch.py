@@ -15,7 +15,7 @@ from typing import Literal, Self, TypeAlias
 from etcd_async import _codec
 from etcd_async._keyspace import Keyspace
 from etcd_async._pb.etcdserverpb import WatchCreateRequest, WatchCreateRequestFilterType, WatchRequest
-from etcd_async._protocol import watch as machine
+from etcd_async._protocol import watch_outputs as machine
 from etcd_async._transport.calls import check_size
 from etcd_async._watch_inbox import Inbox
 from etcd_async._watcher import Watcher

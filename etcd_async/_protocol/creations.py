@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections import deque
 from typing import Generic, TypeVar
 
+from etcd_async.errors import ProtocolError
+
 NO_ID = -1  # of a refused creation, and of progress of the whole stream: clientv3.InvalidWatchID
+
+MAX_STRAYS = 1000  # how many watches a server may invent on one stream
 
 T = TypeVar("T")
 
@@ -25,6 +29,7 @@ class Creations(Generic[T]):
         self._unanswered: deque[int] = deque()
         self._cancels: list[int] = []  # to be sent
         self._cancelled: set[int] = set()  # whose end the server has not confirmed
+        self._strays = 0  # on this stream
 
     def __bool__(self) -> bool:
         return bool(self._live)
@@ -34,12 +39,26 @@ class Creations(Generic[T]):
         """True while there are cancellations to send."""
         return bool(self._cancels)
 
+    @property
+    def has_unanswered(self) -> bool:
+        """True while something in the line waits for its answer."""
+        return bool(self._unanswered)
+
     def create(self, watch: T) -> int:
         """Return a fresh id for *watch* and put it at the end of the line."""
+        wire_id = self.create_nothing()
+        self._live[wire_id] = watch
+        return wire_id
+
+    def create_nothing(self) -> int:
+        """Return a fresh id for a creation that is only to be answered, and put it at the end of the line."""
         self._last_id += 1
-        self._live[self._last_id] = watch
         self._unanswered.append(self._last_id)
         return self._last_id
+
+    def live(self) -> list[T]:
+        """Return the watches the server may know, in order of creation."""
+        return list(self._live.values())
 
     def get(self, wire_id: int) -> T | None:
         """Return the watch the server means by *wire_id*."""
@@ -69,6 +88,19 @@ class Creations(Generic[T]):
             self._cancelled.add(wire_id)
             self._cancels.append(wire_id)
 
+    def cancel_stray(self, wire_id: int) -> None:
+        """
+        Cancel on the server a watch that is none of ours, once.
+
+        Raises:
+            ProtocolError: There are `MAX_STRAYS` of them on this stream already.
+        """
+        if wire_id not in self._cancelled:
+            self._strays += 1
+            if self._strays > MAX_STRAYS:
+                raise ProtocolError("the server speaks of watches that were never created")
+            self.cancel(wire_id)
+
     def ended(self, wire_id: int) -> None:
         """Take the server's word that a cancelled id is no more."""
         self._cancelled.discard(wire_id)
@@ -85,4 +117,5 @@ class Creations(Generic[T]):
         self._unanswered.clear()
         self._cancels.clear()
         self._cancelled.clear()
+        self._strays = 0
         return lost

@@ -65,6 +65,23 @@ class Machine(Protocol[Request, Response, Output]):
         """Take one answer and return what it means."""
         ...
 
+    def heard(self, now: float) -> None:
+        """Take a sign of life of the stream that is no whole answer: one is just coming in."""
+        ...
+
+    def stalled(self, now: float) -> str | None:
+        """
+        Return why the present stream is to be given up, or None if it is not: too long unanswered.
+
+        A server may stop with its connections open, and a proxy answer pings for a server that is gone; what shows is
+        that something that was said on the stream stays unanswered. The driver asks on another endpoint then.
+        """
+        ...
+
+    def blame(self, error: EtcdError) -> Sequence[Output]:
+        """Hear that the server ended the stream with *error*, and return what that ends because it was its cause."""
+        ...
+
     def expire(self, now: float) -> Sequence[Output]:
         """Return what time alone has ended, with or without a stream."""
         ...
@@ -74,5 +91,5 @@ class Machine(Protocol[Request, Response, Output]):
         ...
 
     def next_wakeup(self) -> float | None:
-        """Return when `to_send` or `expire` has something next: a time, `AT_ONCE`, or None if never unprompted."""
+        """Return when one of `to_send`, `stalled`, `expire` has something: a time, `AT_ONCE`, None for never."""
         ...

@@ -20,6 +20,9 @@ class Timers:
         self._times: dict[int, float] = {}
         self._heap: list[tuple[float, int]] = []
 
+    def __contains__(self, key: int) -> bool:
+        return key in self._times
+
     def set(self, key: int, time: float) -> None:
         """Set the time of *key*, in place of an earlier one."""
         self._times[key] = time
@@ -31,6 +34,11 @@ class Timers:
     def discard(self, key: int) -> None:
         """Forget the time of *key*, if it has one."""
         self._times.pop(key, None)
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._times.clear()
+        self._heap.clear()
 
     def next(self) -> float | None:
         """Return the earliest time set, or None."""

@@ -21,92 +21,25 @@ What it holds, on every etcd from 3.4 on:
   (id -1, the answer to `request_progress`) does so only from etcd 3.4.25 and 3.5.8 on: unless told that the server
   orders it (`orders_progress`), it is taken for no more than a sign of life, and reported as far as this watch has
   come by its own events and progress.
+* The stream is asked for progress every ten seconds, so that watches of which nothing happens do not resume from a
+  revision that is compacted meanwhile; and for a sign of life with it (`pulse`), without which it is `stalled`.
 """
 
 from __future__ import annotations
 
-import enum
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from etcd_async._codec.responses import WatchResponse
-from etcd_async._pb.etcdserverpb import (
-    WatchCancelRequest,
-    WatchCreateRequest,
-    WatchProgressRequest,
-    WatchRequest,
-)
+from etcd_async._pb.etcdserverpb import WatchCancelRequest, WatchCreateRequest, WatchProgressRequest, WatchRequest
 from etcd_async._protocol.creations import NO_ID, Creations
 from etcd_async._protocol.cursor import Cursor
 from etcd_async._protocol.machine import AT_ONCE, Reopen
-from etcd_async._protocol.retry import Outcome, classify
-from etcd_async.errors import (
-    EtcdError,
-    PermissionDenied,
-    RpcError,
-    StatusCode,
-    error_for,
-    error_for_cancel_reason,
-)
-from etcd_async.types import Event
+from etcd_async._protocol.pulse import Pulse, knock
+from etcd_async._protocol.watch_outputs import Batch, Created, Failed, Output, Progress
+from etcd_async._protocol.watch_state import State, WatchState
+from etcd_async.errors import EtcdError, error_for_cancel_reason
 
 MAX_ANSWER = 16 * 1024 * 1024
-PROGRESS_INTERVAL = 0.2  # seconds until an unanswered progress request is repeated; etcd resyncs watches every 0.1 s
-MAX_REFUSALS = 5  # creations refused in a row, each on a stream of its own, until a stale token counts as final
-
-_NOT_FINAL = frozenset({Outcome.STALE_TOKEN, Outcome.NOT_SERVED, Outcome.WRONG_MEMBER, Outcome.UNSURE})
-
-
-@dataclass(frozen=True, slots=True)
-class Created:
-    """The server has begun this watch, or begun it again; *revision* is the store's at that time."""
-
-    handle: int
-    revision: int
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """The events of one whole revision or more, in order; *revision* is the last one's."""
-
-    handle: int
-    revision: int
-    events: tuple[Event, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """Every event up to *revision* has been delivered; never less than said before."""
-
-    handle: int
-    revision: int
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """The watch has ended for good."""
-
-    handle: int
-    error: EtcdError
-
-
-Output = Created | Batch | Progress | Failed
-
-
-class _State(enum.Enum):
-    PENDING = "to be created"
-    CREATING = "creation not yet answered"
-    ACTIVE = "created"
-    PAUSED = "not wanted for now"
-
-
-@dataclass(slots=True, eq=False)
-class _Watch:
-    handle: int
-    request: WatchCreateRequest
-    cursor: Cursor
-    state: _State = _State.PENDING
-    wire_id: int = 0  # of the latest creation
-    refusals: int = 0  # in a row
 
 
 class Watches:
@@ -125,11 +58,11 @@ class Watches:
         self.orders_progress = False
         self._has_user = has_user
         self._in_fragments = False
-        self._watches: dict[int, _Watch] = {}
-        self._pending: dict[int, _Watch] = {}
-        self._creations: Creations[_Watch] = Creations()
+        self._watches: dict[int, WatchState] = {}
+        self._pending: dict[int, WatchState] = {}
+        self._creations: Creations[WatchState] = Creations()
         self._asking: set[int] = set()  # handles that wait for progress
-        self._ask_at = AT_ONCE
+        self._pulse = Pulse()
         self._is_open = False
         self._last_handle = 0
 
@@ -158,7 +91,7 @@ class Watches:
         if request.start_revision < 1:
             raise ValueError(f"start_revision must be at least 1, not {request.start_revision}")
         self._last_handle += 1
-        watch = _Watch(self._last_handle, request, Cursor(request.start_revision))
+        watch = WatchState(self._last_handle, request, Cursor(request.start_revision))
         self._watches[watch.handle] = self._pending[watch.handle] = watch
         return watch.handle
 
@@ -175,20 +108,21 @@ class Watches:
         if watch is not None:
             self._withdraw(watch)
             watch.cursor.rewind()
-            watch.state = _State.PAUSED
+            watch.state = State.PAUSED
 
     def resume(self, handle: int) -> None:
         """Create a paused watch again, from its resume point."""
         watch = self._watches.get(handle)
-        if watch is not None and watch.state is _State.PAUSED:
+        if watch is not None and watch.state is State.PAUSED:
             self._make_pending(watch)
 
     def request_progress(self, handle: int) -> None:
         """
         Ask how far a watch has come, again and again until a `Progress` for it comes out.
 
-        The server answers for the stream as a whole and, from etcd 3.4.25 and 3.5.8 on, only while all of its watches
-        are in step with the store. The answer may be that to an earlier request.
+        The server answers for the stream as a whole, new ones only while all of its watches are in step with the store.
+        The answer may be that to an earlier request. Where a watch that starts later than the store's revision keeps
+        it from answering (see `pulse.knock`), what is known for certain is the answer.
         """
         if handle in self._watches:
             self._asking.add(handle)
@@ -196,29 +130,50 @@ class Watches:
     def stream_opened(self, now: float) -> None:
         """Begin to create the watches on a fresh stream."""
         self._is_open = True
+        self._pulse.opened(now)
 
     def stream_lost(self, now: float) -> None:
         """Make every watch on the server pending again, from its resume point."""
         for watch in self._creations.clear():
             self._make_pending(watch)
-        self._ask_at = AT_ONCE
         self._is_open = self.orders_progress = False
 
     def to_send(self, now: float) -> list[WatchRequest]:
-        """Return the requests to write now, in order: cancellations, creations, a request for progress."""
+        """Return the requests to write now, in order: cancellations, creations, questions."""
         if not self._is_open:
             return []
         cancels = self._creations.take_cancels()
         pending, self._pending = self._pending, {}
         requests = [WatchRequest(cancel_request=WatchCancelRequest(watch_id=each)) for each in cancels]
         requests += [WatchRequest(create_request=self._creation(watch)) for watch in pending.values()]
-        if self._ask_at <= now and self._is_asking():
-            self._ask_at = now + PROGRESS_INTERVAL
+        if self._creations and self._pulse.next_question(self._is_asking()) <= now:
+            self._pulse.asked(now)
             requests.append(WatchRequest(progress_request=WatchProgressRequest()))
+            requests.append(WatchRequest(create_request=knock(self._creations.create_nothing())))
+        self._pulse.waits(self._creations.has_unanswered, now)
         return requests
 
     def receive(self, response: WatchResponse, now: float) -> list[Output | Reopen]:
-        """Take one answer and return what it means for the watches."""
+        """
+        Take one answer and return what it means for the watches.
+
+        Raises:
+            ProtocolError: It makes no sense; the stream it came on is good for nothing any more.
+        """
+        outputs = self._received(response, now)
+        self._pulse.heard(now)
+        self._pulse.waits(self._creations.has_unanswered, now)
+        return outputs
+
+    def heard(self, now: float) -> None:
+        """Take a sign of life of the stream."""
+        self._pulse.heard(now)
+
+    def stalled(self, now: float) -> str | None:
+        """Return that the stream is to be given up: a creation or a question is unanswered, and nothing was heard."""
+        return self._pulse.verdict(now) if self._is_open else None
+
+    def _received(self, response: WatchResponse, now: float) -> list[Output | Reopen]:
         if response.created or (response.watch_id == NO_ID and response.canceled):
             return self._creation_answered(response, now)
         if response.watch_id == NO_ID:
@@ -230,6 +185,10 @@ class Watches:
             return [self._failed(watch, error_for_cancel_reason(response.cancel_reason, response.compact_revision))]
         return self._delivered(watch, response)
 
+    def blame(self, error: EtcdError) -> list[Output]:
+        """Return nothing: what is refused of a single watch is refused in an answer."""
+        return []
+
     def expire(self, now: float) -> list[Output]:
         """Return nothing: no watch ends by time alone."""
         return []
@@ -239,92 +198,105 @@ class Watches:
         return [self._failed(watch, error) for watch in list(self._watches.values())]
 
     def next_wakeup(self) -> float | None:
-        """Return when there is something to send: at once, at the next repeat of a progress request, or never."""
+        """Return when there is something to send, or when a silent stream is to be given up; None without a stream."""
         if not self._is_open:
             return None
         if self._pending or self._creations.has_cancels:
             return AT_ONCE
-        return self._ask_at if self._is_asking() else None
+        question = self._pulse.next_question(self._is_asking()) if self._creations else None
+        return min((time for time in (question, self._pulse.verdict_at()) if time is not None), default=None)
 
     def _is_asking(self) -> bool:
-        return any(self._watches[handle].state is _State.ACTIVE for handle in self._asking)
+        return any(self._watches[handle].state is State.ACTIVE for handle in self._asking)
 
-    def _creation(self, watch: _Watch) -> WatchCreateRequest:
+    def _creation(self, watch: WatchState) -> WatchCreateRequest:
         watch.wire_id = self._creations.create(watch)
-        watch.state = _State.CREATING
+        watch.starts_at = watch.cursor.next_revision
+        watch.state = State.CREATING
         return replace(
             watch.request,
             watch_id=watch.wire_id,
-            start_revision=watch.cursor.next_revision,
+            start_revision=watch.starts_at,
             fragment=self._in_fragments,
         )
 
-    def _make_pending(self, watch: _Watch) -> None:
+    def _make_pending(self, watch: WatchState) -> None:
         watch.cursor.rewind()
-        watch.state = _State.PENDING
+        watch.state = State.PENDING
         self._pending[watch.handle] = watch
 
-    def _withdraw(self, watch: _Watch) -> None:
+    def _withdraw(self, watch: WatchState) -> None:
         self._pending.pop(watch.handle, None)
         if self._creations.get(watch.wire_id) is watch:
             self._creations.cancel(watch.wire_id)
 
-    def _forget(self, watch: _Watch) -> None:
+    def _forget(self, watch: WatchState) -> None:
         del self._watches[watch.handle]
         self._pending.pop(watch.handle, None)
         self._creations.drop(watch.wire_id)
         self._asking.discard(watch.handle)
 
-    def _failed(self, watch: _Watch, error: EtcdError) -> Failed:
+    def _failed(self, watch: WatchState, error: EtcdError) -> Failed:
         self._forget(watch)
         return Failed(watch.handle, error)
 
     def _creation_answered(self, response: WatchResponse, now: float) -> list[Output | Reopen]:
         watch = self._creations.answered(response.watch_id)
         if watch is None:
-            return []
+            return self._store_is_at(response.revision)
         if response.canceled or response.compact_revision:
             return self._refused(watch, response, now)
-        watch.state = _State.ACTIVE
+        watch.state = State.ACTIVE
         watch.refusals = 0
         return [Created(watch.handle, response.revision)]
 
-    def _refused(self, watch: _Watch, response: WatchResponse, now: float) -> list[Output | Reopen]:
-        error = error_for_cancel_reason(response.cancel_reason, response.compact_revision)
-        if self._has_user and isinstance(error, PermissionDenied) and not watch.refusals:
-            # etcd before 3.5.6 says so to a stale token, too (https://github.com/etcd-io/etcd/pull/14547): only what is
-            # denied again after a new login is denied.
-            error = error_for(StatusCode.UNAUTHENTICATED, "etcdserver: invalid auth token")
-        if not isinstance(error, RpcError) or classify(error) not in _NOT_FINAL or watch.refusals >= MAX_REFUSALS:
+    def _refused(self, watch: WatchState, response: WatchResponse, now: float) -> list[Output | Reopen]:
+        error, may_pass = watch.refused(response, has_user=self._has_user)
+        if may_pass is None:
             return [self._failed(watch, error)]
         for each in (watch, *self._creations.unanswered()):  # those in line behind it would fare no better
             each.refusals += 1
         self.stream_lost(now)
-        return [Reopen(error)]
+        return [Reopen(may_pass)]
 
     def _stray(self, response: WatchResponse) -> list[Output | Reopen]:
         if response.canceled:
             self._creations.ended(response.watch_id)
         else:
-            self._creations.cancel(response.watch_id)
+            self._creations.cancel_stray(response.watch_id)
         return []
 
-    def _delivered(self, watch: _Watch, response: WatchResponse) -> list[Output | Reopen]:
+    def _delivered(self, watch: WatchState, response: WatchResponse) -> list[Output | Reopen]:
         cursor = watch.cursor
         if not response.events and not response.fragment and not cursor.is_amid_revision:
             return [self._progress(watch, cursor.advance(response.revision))]
         events = cursor.take(response.events, is_fragment=response.fragment)
         return [Batch(watch.handle, cursor.seen, events)] if events else []
 
-    def _progress(self, watch: _Watch, revision: int) -> Progress:
+    def _progress(self, watch: WatchState, revision: int) -> Progress:
         self._asking.discard(watch.handle)
         return Progress(watch.handle, revision)
 
     def _progress_of_all(self, revision: int) -> list[Output | Reopen]:
         outputs: list[Output | Reopen] = []
-        for watch in [self._watches[handle] for handle in sorted(self._asking)]:
+        for watch in self._in_step():
             cursor = watch.cursor
-            if watch.state is _State.ACTIVE and not cursor.is_amid_revision:
-                come = cursor.advance(revision) if self.orders_progress else cursor.confirm(revision)
+            come = cursor.advance(revision) if self.orders_progress else cursor.confirm(revision)
+            if watch.handle in self._asking:
                 outputs.append(self._progress(watch, come))
         return outputs
+
+    def _store_is_at(self, revision: int) -> list[Output | Reopen]:
+        """Answer those whom the server will not: while a watch starts after *revision*, it has no progress to tell."""
+        if not self._asking:
+            return []
+        watches = self._in_step()
+        is_silenced = any(watch.starts_at > revision for watch in watches)
+        return [
+            self._progress(watch, watch.cursor.confirm(revision))
+            for watch in watches
+            if watch.handle in self._asking and (is_silenced or watch.cursor.next_revision > revision)
+        ]
+
+    def _in_step(self) -> list[WatchState]:
+        return [watch for watch in self._creations.live() if watch.is_in_step]

@@ -1,6 +1,6 @@
 """
 Drives a machine over real streams: opens one while it is wanted, carries what is said both ways, and when the stream is
-lost waits a little and opens the next, on whichever endpoint is there.
+lost or falls silent waits a little and opens the next, on another endpoint if there is one.
 """
 
 from __future__ import annotations
@@ -12,17 +12,27 @@ from typing import Final, Generic, TypeVar
 
 import anyio
 
+from etcd_async._protocol.endpoints import Endpoint
 from etcd_async._protocol.machine import Machine, Reopen
-from etcd_async._protocol.retry import MAX_STALE, Outcome, classify, wait
+from etcd_async._protocol.retry import wait
 from etcd_async._transport.caller import Caller
 from etcd_async._transport.callstream import CallStream
+from etcd_async._transport.endings import Endings
 from etcd_async._transport.methods import Method
 from etcd_async._transport.tasks import Background, Tasks
-from etcd_async.errors import ClientClosed, EtcdError, ProtocolError, ResponseTooLarge, RpcError
+from etcd_async.errors import (
+    ClientClosed,
+    DeadlineExceeded,
+    EtcdError,
+    InvalidAuthToken,
+    ProtocolError,
+    ResponseTooLarge,
+    StatusCode,
+)
 from etcd_async.options import Backoff
 
 OPEN_TIMEOUT: Final = 10.0
-MAX_PROTOCOL_ERRORS: Final = 3  # streams in a row that talked nonsense, until the peer is taken for no etcd at all
+SECOND_LOOK: Final = 0.02  # seconds for an answer that lies in the socket, because the loop itself stood still
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
@@ -33,8 +43,9 @@ class Duplex(Generic[Request, Response, Output]):
     """
     The stream of one machine; its task starts with the first `wake`.
 
-    Lost streams, servers that stop and tokens that expire are overcome, for as long as it takes. What no other stream
-    would cure (permission denied, a method the server does not know, a closed client) is handed to `Machine.fail_all`.
+    Lost and silent streams, servers that stop and tokens that expire are overcome, for as long as it takes. What no
+    other stream would cure (see `Endings`) is handed to `Machine.fail_all`, unless it is one part's only
+    (`Machine.blame`).
 
     Args:
         machine: What is said and what it means.
@@ -43,7 +54,8 @@ class Duplex(Generic[Request, Response, Output]):
         decode: From bytes to an answer; a ValueError means that they are malformed.
         deliver: Takes each output of the machine, in order. It must not wait, and may change the machine and `wake`.
         clock: Monotonic seconds.
-        backoff: Between streams.
+        on_open: Called with each stream that was opened.
+        backoff: Between streams. Only one that lived for its maximum, and said something sensible, begins it anew.
         random: For jitter.
     """
 
@@ -58,6 +70,7 @@ class Duplex(Generic[Request, Response, Output]):
         decode: Callable[[bytes], Response],
         deliver: Callable[[Output], None],
         clock: Callable[[], float],
+        on_open: Callable[[CallStream], None] | None = None,
         backoff: Backoff | None = None,
         random: Random | None = None,
     ) -> None:
@@ -69,11 +82,15 @@ class Duplex(Generic[Request, Response, Output]):
         self._decode = decode
         self._deliver = deliver
         self._clock = clock
+        self._on_open = on_open
         self._backoff = backoff or Backoff()
         self._random = random or Random()
         self._background: Background[None] | None = None
         self._stream: CallStream | None = None
         self._listening: anyio.CancelScope | None = None  # not made here: the first one needs a running loop
+        self._hearing: anyio.CancelScope | None = None
+        self._avoid: tuple[Endpoint, ...] = ()  # where the last stream was lost
+        self._endings = Endings(caller)
         self._has_heard = False  # something sensible, on the present stream
         self._news = asyncio.Event()
         self._wanted = asyncio.Event()
@@ -110,11 +127,28 @@ class Duplex(Generic[Request, Response, Output]):
         """Send what is due, and let end what has had its time, whenever there is news or the machine asks for it."""
         while True:
             self._news.clear()
+            await self._judge()
             self._say()
             self._notice_wishes()
             self._wakeup = self._machine.next_wakeup()
             with anyio.move_on_after(None if self._wakeup is None else max(0.0, self._wakeup - self._clock())):
                 await self._news.wait()
+
+    async def _judge(self) -> None:
+        """Give the present stream up if it leaves something unanswered for too long."""
+        stream = self._stream
+        if stream is None or self._machine.stalled(self._clock()) is None:
+            return
+        await anyio.sleep(SECOND_LOOK)
+        if stream is not self._stream:
+            return
+        if stream.is_amid_message:
+            self._machine.heard(self._clock())
+        reason = self._machine.stalled(self._clock())
+        if reason is not None and self._hearing is not None:
+            stream.refused(DeadlineExceeded(reason))
+            self._forget(stream)
+            self._hearing.cancel()
 
     def _say(self) -> None:
         now = self._clock()
@@ -141,35 +175,59 @@ class Duplex(Generic[Request, Response, Output]):
         failures = 0
         while True:
             await self._wanted.wait()
-            self._has_heard = False
             with anyio.CancelScope() as self._listening:
-                await self._hold_stream(failures)
-                failures = 1 if self._has_heard else failures + 1
+                failures = 1 if await self._hold_stream() else failures + 1
                 await anyio.sleep(wait(self._backoff, failures - 1, self._random))
                 continue
             failures = 0  # nobody wanted it any more
 
-    async def _hold_stream(self, failures: int) -> None:
+    async def _hold_stream(self) -> bool:
+        """Hold one stream until it is lost, and return whether the next one may follow soon."""
+        limit, avoid = self._machine.max_answer, self._avoid
+        self._avoid = ()
         try:
-            stream = await self._caller.open(self._method, timeout=OPEN_TIMEOUT, limit=self._machine.max_answer)
-            try:
-                self._opened(stream)
-                await self._hear(stream)
-            finally:
-                self._lost(stream)
+            stream = await self._caller.open(self._method, timeout=OPEN_TIMEOUT, limit=limit, avoid=avoid)
         except EtcdError as error:
-            if self._is_permanent(error, failures):
-                self._give_up(error)
+            self._ended(None, error)
+            return False
+        opened_at = self._clock()
+        self._avoid = (stream.endpoint,)
+        self._has_heard = False
+        with anyio.CancelScope() as self._hearing:
+            await self._hear_out(stream)
+        has_lived = self._clock() - opened_at >= self._backoff.maximum
+        return self._hearing.cancelled_caught or (self._has_heard and has_lived)
+
+    async def _hear_out(self, stream: CallStream) -> None:
+        """Hear the stream until it ends, and draw the conclusions."""
+        try:
+            self._opened(stream)
+            await self._hear(stream)
+            return
+        except EtcdError as error:
+            outputs, failure = self._machine.blame(error), error
+        finally:
+            self._lost(stream)
+        for output in outputs:
+            self._deliver(output)
+        if not outputs:
+            self._ended(stream, failure)
 
     def _opened(self, stream: CallStream) -> None:
         self._stream = stream
         self._machine.stream_opened(self._clock())
+        if self._on_open is not None:
+            self._on_open(stream)
         self._news.set()
 
     def _lost(self, stream: CallStream) -> None:
-        self._stream = None
         stream.cancel()
-        self._machine.stream_lost(self._clock())
+        self._forget(stream)
+
+    def _forget(self, stream: CallStream) -> None:
+        if self._stream is stream:
+            self._stream = None
+            self._machine.stream_lost(self._clock())
 
     def _give_up(self, error: EtcdError) -> None:
         for output in self._machine.fail_all(error):
@@ -192,25 +250,23 @@ class Duplex(Generic[Request, Response, Output]):
         try:
             response = self._decode(message)
         except ValueError as error:
-            self._has_heard = False
             raise ProtocolError(f"malformed message on {self._method.path}: {error}") from error
-        self._has_heard = True
         for output in self._machine.receive(response, self._clock()):
             if isinstance(output, Reopen):
                 self._has_heard = False
                 stream.refused(output.error)
                 raise output.error
             self._deliver(output)
+        self._has_heard = True
+        self._endings.heard()
 
-    def _is_permanent(self, error: EtcdError, failures: int) -> bool:
-        """Return whether no other stream would fare better."""
-        if isinstance(error, RpcError):
-            outcome = classify(error)
-            # Without a user there is no other token; but users or roles may just have changed, or a member lag behind.
-            is_stale = outcome is Outcome.STALE_TOKEN and not self._caller.has_user
-            return outcome is Outcome.REFUSED or (is_stale and failures >= MAX_STALE - 1)
-        if isinstance(error, ProtocolError):
-            return failures >= MAX_PROTOCOL_ERRORS - 1
+    def _ended(self, stream: CallStream | None, error: EtcdError) -> None:
+        """Draw the conclusions of the end of a stream, or of the attempt to open one."""
         if isinstance(error, ResponseTooLarge):
-            return not self._machine.ask_for_less()
-        return isinstance(error, ClientClosed)
+            is_final = not self._machine.ask_for_less()
+        else:
+            is_final = self._endings.is_final(error, was_open=stream is not None)
+        if is_final:
+            self._give_up(error)
+        elif stream is not None and self._endings.asks_for_login(error):
+            stream.refused(InvalidAuthToken(StatusCode.UNAUTHENTICATED, "etcdserver: invalid auth token"))

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from etcd_async._keyspace import Keyspace
-from etcd_async._protocol import watch as machine
+from etcd_async._protocol import watch_outputs as machine
 from etcd_async.errors import Compacted, DeadlineExceeded, PermissionDenied, RequestTooLarge, StatusCode
 from etcd_async.options import WATCH_BUFFER_BYTES
 from etcd_async.types import Batch, Event, KeyValue

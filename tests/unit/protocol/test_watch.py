@@ -5,17 +5,10 @@ import pytest
 from etcd_async._codec.responses import WatchResponse
 from etcd_async._pb.etcdserverpb import WatchCreateRequest, WatchCreateRequestFilterType, WatchRequest
 from etcd_async._protocol.machine import AT_ONCE, Reopen
-from etcd_async._protocol.watch import (
-    MAX_ANSWER,
-    MAX_REFUSALS,
-    PROGRESS_INTERVAL,
-    Batch,
-    Created,
-    Failed,
-    Output,
-    Progress,
-    Watches,
-)
+from etcd_async._protocol.pulse import IDLE_INTERVAL, MAX_PATIENCE, PATIENCE, PROGRESS_INTERVAL
+from etcd_async._protocol.watch import MAX_ANSWER, Watches
+from etcd_async._protocol.watch_outputs import Batch, Created, Failed, Output, Progress
+from etcd_async._protocol.watch_state import MAX_REFUSALS
 from etcd_async.errors import (
     Compacted,
     InvalidAuthToken,
@@ -156,7 +149,7 @@ def test_all_watches_are_created_at_once_and_in_order() -> None:
     assert machine.next_wakeup() == AT_ONCE
     sent = creations(machine.to_send(0.0))
     assert [creation.key for creation in sent] == [b"a", b"b", b"c"]
-    assert machine.next_wakeup() is None
+    assert machine.next_wakeup() == PATIENCE
     outputs = [answer(machine, creation.watch_id, 40, created=True) for creation in sent]
     assert outputs == [[Created(handle, 40)] for handle in handles]
 
@@ -271,7 +264,6 @@ def test_progress_is_asked_for_again_until_it_is_answered() -> None:
     assert not asks(machine, 1.0 + PROGRESS_INTERVAL / 2)
     assert asks(machine, 1.0 + PROGRESS_INTERVAL)
     assert answer(machine, -1, 10) == [Progress(handle, 10)]
-    assert machine.next_wakeup() is None
     assert not asks(machine, 9.0)
 
 
@@ -306,6 +298,145 @@ def test_progress_of_the_stream_counts_where_the_server_orders_it_with_events() 
     assert answer(machine, -1, 50) == [Progress(handle, 50)]
     assert [creation.start_revision for creation in reopened(machine)] == [51]
     assert not machine.orders_progress  # the next server may be an older one
+
+
+def questions(requests: list[WatchRequest]) -> list[WatchCreateRequest]:
+    """Return the knocks among *requests*, each of which goes with a request for progress."""
+    asked = [request for request in requests if request.progress_request is not None]
+    knocks = [creation for creation in creations(requests) if creation.range_end and creation.range_end < creation.key]
+    assert len(asked) == len(knocks)
+    return knocks
+
+
+def knocked(machine: Watches, now: float, *, revision: int) -> list[object]:
+    """Send the question that is due and let the server refuse the knock, as it must."""
+    [_] = questions(machine.to_send(now))
+    reason = "mvcc: watcher range is empty"
+    return answer(machine, -1, revision, now, created=True, canceled=True, cancel_reason=reason)
+
+
+def test_a_stream_is_asked_how_it_is_every_ten_seconds_though_nobody_waits() -> None:
+    machine, _, wire_id = active()
+    assert machine.next_wakeup() == IDLE_INTERVAL
+    assert machine.to_send(IDLE_INTERVAL - 0.1) == []
+    deliver(machine, wire_id, 12)  # what comes meanwhile does not count: it may be of other watches
+    assert knocked(machine, IDLE_INTERVAL, revision=12) == []
+    assert answer(machine, -1, 12) == []
+    assert machine.next_wakeup() == 2 * IDLE_INTERVAL
+    assert knocked(machine, 2 * IDLE_INTERVAL, revision=12) == []
+
+
+def test_a_stream_without_a_watch_is_not_asked() -> None:
+    machine, handle, _ = active()
+    machine.cancel(handle)
+    assert len(machine.to_send(0.0)) == 1  # the cancellation
+    assert machine.to_send(10 * IDLE_INTERVAL) == []
+
+
+def test_an_idle_watch_resumes_after_the_progress_of_the_stream_where_that_is_in_order() -> None:
+    machine = opened()
+    for key in (b"a", b"b"):
+        add(machine, key)
+    created(machine)
+    machine.orders_progress = True
+    assert answer(machine, -1, 70) == []
+    assert [creation.start_revision for creation in reopened(machine)] == [71, 71]
+
+
+def test_an_idle_watch_does_not_trust_the_progress_of_the_stream_where_that_is_not_in_order() -> None:
+    machine, _, _ = active(start_revision=11)
+    assert answer(machine, -1, 70) == []
+    assert [creation.start_revision for creation in reopened(machine)] == [11]
+
+
+def test_progress_that_the_server_can_not_tell_before_the_next_write_is_told_all_the_same() -> None:
+    machine, handle, _ = active(start_revision=11)
+    machine.orders_progress = True
+    machine.request_progress(handle)
+    assert knocked(machine, 0.0, revision=10) == [Progress(handle, 10)]
+
+
+def test_a_watch_of_the_far_future_keeps_nobody_from_hearing_how_far_they_have_come() -> None:
+    machine = opened()
+    handles = [add(machine, b"a", 11), add(machine, b"b", 10**6)]
+    wire_id, _ = created(machine)
+    machine.orders_progress = True
+    deliver(machine, wire_id, 15)
+    for handle in handles:
+        machine.request_progress(handle)
+    assert knocked(machine, 0.0, revision=20) == [Progress(handles[0], 15), Progress(handles[1], 20)]
+
+
+def test_the_answer_to_a_knock_is_not_taken_for_progress_of_a_watch_that_is_behind() -> None:
+    machine, handle, _ = active(start_revision=11)
+    machine.orders_progress = True
+    machine.request_progress(handle)
+    assert knocked(machine, 0.0, revision=30) == []
+    assert answer(machine, -1, 30) == [Progress(handle, 30)]
+
+
+def test_a_knock_keeps_its_place_in_the_line_of_creations() -> None:
+    machine, handle, _ = active()
+    machine.request_progress(handle)
+    assert questions(machine.to_send(0.0))
+    add(machine, b"secret")
+    machine.to_send(0.0)
+    assert refuse(machine, "mvcc: watcher range is empty") == []
+    [failed] = refuse(machine, DENIED)
+    assert isinstance(failed, Failed)
+
+
+def test_a_creation_that_stays_unanswered_condemns_the_stream() -> None:
+    machine = opened()
+    add(machine)
+    machine.to_send(1.0)
+    assert machine.next_wakeup() == 1.0 + PATIENCE
+    assert machine.stalled(0.9 + PATIENCE) is None
+    reason = machine.stalled(1.0 + PATIENCE)
+    assert reason is not None
+    assert "2 s" in reason
+    machine.stream_lost(3.0)
+    assert machine.stalled(30.0) is None
+
+
+def test_a_silent_stream_is_condemned_within_twelve_seconds() -> None:
+    machine, _, _ = active()
+    assert machine.stalled(IDLE_INTERVAL) is None
+    machine.to_send(IDLE_INTERVAL)
+    assert machine.next_wakeup() == IDLE_INTERVAL + PATIENCE
+    assert machine.stalled(IDLE_INTERVAL + PATIENCE)
+
+
+def test_whatever_is_heard_on_a_stream_is_a_sign_of_life() -> None:
+    machine, _, wire_id = active()
+    machine.to_send(IDLE_INTERVAL)
+    answer(machine, wire_id, now=IDLE_INTERVAL + 1, events=(event(12),))
+    assert machine.stalled(IDLE_INTERVAL + PATIENCE) is None
+    assert machine.stalled(IDLE_INTERVAL + 1 + PATIENCE)
+    machine.heard(IDLE_INTERVAL + 2)  # a message is just coming in
+    assert machine.stalled(IDLE_INTERVAL + 1 + PATIENCE) is None
+
+
+def test_patience_doubles_while_no_stream_says_a_word() -> None:
+    machine = opened()
+    add(machine)
+    now, patiences = 0.0, []
+    for _ in range(7):
+        machine.stream_opened(now)
+        opened_at = now
+        while not machine.stalled(now):
+            machine.to_send(now)
+            now = machine.next_wakeup() or now
+        patiences.append(now - opened_at)
+        machine.stream_lost(now)
+    assert patiences == [2, 4, 8, 16, 32, 64, MAX_PATIENCE]
+    machine.stream_opened(now)
+    [creation] = creations(machine.to_send(now))
+    answer(machine, creation.watch_id, now=now, created=True)
+    machine.stream_lost(now)
+    machine.stream_opened(now)
+    machine.to_send(now)
+    assert machine.next_wakeup() == now + PATIENCE
 
 
 def test_progress_of_the_stream_goes_only_to_those_who_asked() -> None:

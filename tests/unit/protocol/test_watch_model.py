@@ -2,13 +2,14 @@
 The watch machine against a small model of etcd's watch service, in any order of events, cuts and wishes.
 
 The model keeps every revision, answers in order, sends history in batches whose header names the newest revision, cuts
-answers into fragments anywhere, refuses, compacts, and (as etcd before 3.5.8) lets stream progress overtake events.
+answers into fragments anywhere, refuses, compacts, and (as etcd before 3.5.8) lets stream progress overtake events, or
+(as the newest ones) tells none of it while a watch of the stream starts later than the store is.
 """
 
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import pairwise, takewhile
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -17,7 +18,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from etcd_async._codec.responses import WatchResponse
 from etcd_async._pb.etcdserverpb import WatchCreateRequest, WatchRequest
 from etcd_async._protocol.machine import Reopen
-from etcd_async._protocol.watch import Batch, Created, Failed, Output, Progress, Watches
+from etcd_async._protocol.pulse import IDLE_INTERVAL, PROGRESS_INTERVAL
+from etcd_async._protocol.watch import Watches
+from etcd_async._protocol.watch_outputs import Batch, Created, Failed, Output, Progress
 from etcd_async.errors import Compacted, PermissionDenied
 from etcd_async.types import Event, KeyValue
 
@@ -30,6 +33,7 @@ STALE = "rpc error: code = Unauthenticated desc = etcdserver: invalid auth token
 @dataclass
 class Watcher:
     key: bytes
+    start_revision: int
     next_revision: int
     takes_fragments: bool
 
@@ -39,6 +43,7 @@ class Etcd:
     """One member, and its side of one stream."""
 
     orders_progress: bool = False
+    waits_for_starts: bool = False
     is_token_stale: bool = False
     compacted: int = 0
     history: list[tuple[Event, ...]] = field(default_factory=lambda: [()])  # by revision, from 1
@@ -71,17 +76,29 @@ class Etcd:
                 self._answer(cancellation.watch_id, canceled=True)
         elif not self.orders_progress:
             self.answers.appendleft(WatchResponse(revision=self.revision, watch_id=-1))
-        elif all(watcher.next_revision > self.revision for watcher in self.watchers.values()):
+        elif all(self._is_in_step(watcher) for watcher in self.watchers.values()):
             self._answer(-1)
+
+    def _is_in_step(self, watcher: Watcher) -> bool:
+        has_started = watcher.start_revision <= self.revision or not self.waits_for_starts
+        return has_started and watcher.next_revision > self.revision
 
     def _create(self, creation: WatchCreateRequest) -> None:
         assert creation.watch_id not in self.watchers
         if self.is_token_stale or creation.key == FORBIDDEN:
-            reason = STALE if self.is_token_stale else DENIED
-            self._answer(-1, created=True, canceled=True, cancel_reason=reason)
+            self._refuse(STALE if self.is_token_stale else DENIED)
+        elif creation.range_end and creation.range_end <= creation.key:
+            self._refuse("mvcc: watcher range is empty")
         else:
-            self.watchers[creation.watch_id] = Watcher(creation.key, creation.start_revision, creation.fragment)
+            start = creation.start_revision
+            self.watchers[creation.watch_id] = Watcher(creation.key, start, start, creation.fragment)
             self._answer(creation.watch_id, created=True)
+
+    def _refuse(self, reason: str) -> None:
+        """Answer as etcd's control channel does: in order with creations, but before events that wait."""
+        waiting = takewhile(lambda answer: not (answer.created or answer.canceled), reversed(self.answers))
+        answer = WatchResponse(revision=self.revision, watch_id=-1, created=True, canceled=True, cancel_reason=reason)
+        self.answers.insert(len(self.answers) - len(list(waiting)), answer)
 
     def sync(self, wire_id: int, revisions: int, cuts: Sequence[int]) -> None:
         """Send one watcher what it has not had yet, *revisions* of its own at most, cut after the given events."""
@@ -122,6 +139,7 @@ class Watching:
     events: list[Event] = field(default_factory=list)
     reported: int = 0
     is_paused: bool = False
+    asks: bool = False
     failure: Exception | None = None
 
 
@@ -134,10 +152,12 @@ class WatchService(RuleBasedStateMachine):
         self.machine = Watches()
         self.users: dict[int, Watching] = {}
         self.is_open = False
+        self.now = 0.0
 
-    @initialize(orders_progress=st.booleans(), in_fragments=st.booleans())
-    def choose_version(self, orders_progress: bool, in_fragments: bool) -> None:
-        self.etcd.orders_progress = orders_progress
+    @initialize(version=st.integers(0, 2), in_fragments=st.booleans())
+    def choose_version(self, version: int, in_fragments: bool) -> None:
+        self.etcd.orders_progress = version >= 1
+        self.etcd.waits_for_starts = version >= 2
         if in_fragments:
             self.machine.ask_for_less()
 
@@ -177,7 +197,13 @@ class WatchService(RuleBasedStateMachine):
     @precondition(lambda self: self.users)
     @rule(number=st.integers(0, 9))
     def request_progress(self, number: int) -> None:
-        self.machine.request_progress(self.choose(number))
+        handle = self.choose(number)
+        self.machine.request_progress(handle)
+        self.users[handle].asks = True
+
+    @rule(seconds=st.sampled_from([0.1, PROGRESS_INTERVAL, IDLE_INTERVAL]))
+    def wait(self, seconds: float) -> None:
+        self.now += seconds
 
     # What the cluster does.
 
@@ -217,7 +243,7 @@ class WatchService(RuleBasedStateMachine):
     def open(self) -> None:
         self.is_open = True
         self.etcd.is_token_stale = False
-        self.machine.stream_opened(0.0)
+        self.machine.stream_opened(self.now)
         self.machine.orders_progress = self.etcd.orders_progress
 
     @precondition(lambda self: self.is_open)
@@ -227,18 +253,18 @@ class WatchService(RuleBasedStateMachine):
             self.machine.ask_for_less()
         self.is_open = False
         self.etcd.cut()
-        self.machine.stream_lost(0.0)
+        self.machine.stream_lost(self.now)
 
     @precondition(lambda self: self.is_open)
     @rule()
     def send(self) -> None:
-        self.etcd.requests += self.machine.to_send(0.0)
+        self.etcd.requests += self.machine.to_send(self.now)
 
     @precondition(lambda self: self.etcd.answers)
     @rule(count=st.integers(1, 5))
     def receive(self, count: int) -> None:
         for _ in range(min(count, len(self.etcd.answers))):
-            for output in self.machine.receive(self.etcd.answers.popleft(), 0.0):
+            for output in self.machine.receive(self.etcd.answers.popleft(), self.now):
                 self.take(output)
             if not self.is_open:
                 return
@@ -267,6 +293,7 @@ class WatchService(RuleBasedStateMachine):
         assert revision >= user.reported
         assert user.events == self.etcd.events(user.key, user.start_revision, revision)
         user.reported = revision
+        user.asks = False
 
     def take_failure(self, user: Watching, error: Exception) -> None:
         user.failure = error
@@ -285,13 +312,17 @@ class WatchService(RuleBasedStateMachine):
             self.cut(was_too_large=False)
         self.open()
         self.send()
-        while self.etcd.requests or self.etcd.answers:
-            self.settle()
+        for _ in range(3):  # questions are repeated
+            while self.etcd.requests or self.etcd.answers:
+                self.settle()
+            self.now += PROGRESS_INTERVAL
+            self.send()
+        assert self.machine.stalled(self.now) is None
         for user in self.users.values():
             if user.failure is None:
                 assert user.key != FORBIDDEN
+                assert not user.asks
                 assert user.events == self.etcd.events(user.key, user.start_revision, self.etcd.revision)
-        assert not self.machine.to_send(0.0)
 
     def settle(self) -> None:
         while self.etcd.requests:

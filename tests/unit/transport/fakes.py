@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict, deque
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from etcd_async import _codec
+from etcd_async._pb.etcdserverpb import StatusResponse
 from etcd_async._protocol.endpoints import Endpoint
 from etcd_async._protocol.headers import Metadata
 from etcd_async.options import TLS, Backoff, TransportOptions
+
+_HEALTHY = _codec.encode(StatusResponse(leader=1))
 
 
 class Silence:
@@ -38,7 +43,7 @@ class FakeStream:
         self.metadata = metadata
         self.sent: list[bytes] = []
         self.is_ended = False
-        self.is_cancelled = False
+        self.is_cancelled = self.is_amid_message = False
         self._answers = deque(answers)
         self._news = asyncio.Event()
         self._done = asyncio.Event()
@@ -88,6 +93,8 @@ class Asked:
     payload: bytes
     metadata: Metadata
     deadline: float | None
+    patience: float | None = None
+    looks: int = 0
 
 
 class Network:
@@ -97,8 +104,10 @@ class Network:
     Attributes:
         answers: By endpoint, what each attempt gets, in order; the last one is kept.
         logins: What each login gets, in the same way, wherever it is made.
+        probes: What each request for a status gets, in the same way, by endpoint.
         openings: By endpoint, why streams can't be opened there.
-        asked: Every attempt but logins, in order.
+        asked: Every attempt but logins and probes, in order.
+        probed: The endpoint of every probe.
         streams: Every stream, in order.
         channels: Every channel, in order.
     """
@@ -106,6 +115,8 @@ class Network:
     def __init__(self) -> None:
         self.answers: defaultdict[str, list[Answer]] = defaultdict(lambda: [b"answer"])
         self.logins: list[Answer] = []
+        self.probes: defaultdict[str, list[Answer]] = defaultdict(lambda: [_HEALTHY])
+        self.probed: list[str] = []
         self.openings: dict[str, Answer] = {}
         self.messages: list[Answer] = []
         self.asked: list[Asked] = []
@@ -113,12 +124,20 @@ class Network:
         self.streams: list[FakeStream] = []
         self.channels: list[FakeChannel] = []
         self._opened = asyncio.Event()
+        self._changed = asyncio.Event()
 
     def channel(
-        self, endpoint: Endpoint, *, tls: TLS | None, options: TransportOptions, backoff: Backoff
+        self,
+        endpoint: Endpoint,
+        *,
+        tls: TLS | None,
+        options: TransportOptions,
+        backoff: Backoff,
+        on_change: Callable[[], None],
+        on_slow: Callable[[], None],
     ) -> FakeChannel:
         """Stand in for the class `Channel`."""
-        channel = FakeChannel(self, endpoint, options)
+        channel = FakeChannel(self, endpoint, options, on_change, on_slow)
         self.channels.append(channel)
         return channel
 
@@ -138,37 +157,86 @@ class Network:
         self.streams.append(stream)
         self._opened.set()
 
+    def notify(self) -> None:
+        """Let `until` look again."""
+        self._changed.set()
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait until *condition* holds; it is asked with every attempt and probe."""
+        async with asyncio.timeout(10):
+            while not condition():
+                self._changed.clear()
+                await self._changed.wait()
+
 
 class FakeChannel:
     """One endpoint of a `Network`."""
 
-    def __init__(self, network: Network, endpoint: Endpoint, options: TransportOptions) -> None:
+    def __init__(
+        self,
+        network: Network,
+        endpoint: Endpoint,
+        options: TransportOptions,
+        on_change: Callable[[], None],
+        on_slow: Callable[[], None],
+    ) -> None:
         self.endpoint = endpoint
         self.options = options
-        self.is_closed = False
+        self.on_change = on_change
+        self.on_slow = on_slow
+        self.is_closed = self.has_left = False
+        self.is_connected = True
+        self.renewed: list[float] = []
         self._network = network
 
-    async def unary(self, path: str, payload: bytes, *, metadata: Metadata = (), deadline: float | None) -> bytes:
+    async def unary(
+        self,
+        path: str,
+        payload: bytes,
+        *,
+        metadata: Metadata = (),
+        deadline: float | None,
+        patience: float | None = None,
+        looks: int = 0,
+    ) -> bytes:
         network = self._network
         if path.endswith("/Authenticate"):
             network.login_payloads.append(payload)
             answers = network.logins
+        elif path.endswith("/Status"):
+            network.probed.append(self.endpoint.text)
+            network.notify()
+            answers = network.probes[self.endpoint.text]
         else:
-            network.asked.append(Asked(self.endpoint.text, path, payload, metadata, deadline))
+            asked = Asked(self.endpoint.text, path, payload, metadata, deadline, patience, looks)
+            network.asked.append(asked)
+            network.notify()
             answers = network.answers[self.endpoint.text]
         answer = await given(answers.pop(0) if len(answers) > 1 else answers[0])
         assert answer is not None
         return answer
 
     async def open(
-        self, path: str, *, metadata: Metadata = (), deadline: float | None = None, limit: int | None = None
+        self,
+        path: str,
+        *,
+        metadata: Metadata = (),
+        deadline: float | None = None,
+        patience: float | None = None,
+        limit: int | None = None,
     ) -> FakeStream:
         network = self._network
-        network.asked.append(Asked(self.endpoint.text, path, b"", metadata, deadline))
+        network.asked.append(Asked(self.endpoint.text, path, b"", metadata, deadline, patience))
         await given(network.openings.get(self.endpoint.text))
         stream = FakeStream(path, metadata, network.messages, limit)
         network.opened(stream)
         return stream
+
+    def renew(self, *, since: float) -> None:
+        self.renewed.append(since)
+
+    async def leave(self, grace: float) -> None:
+        self.has_left = True
 
     async def aclose(self) -> None:
         self.is_closed = True
