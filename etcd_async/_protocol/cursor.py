@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Final
+
+from etcd_async.errors import ProtocolError
 from etcd_async.types import Event
+
+LAST_REVISION: Final = 2**63 - 2
+"""The last one after which a watch can be resumed; no store ever gets there."""
 
 
 class Cursor:
@@ -35,25 +41,39 @@ class Cursor:
         Take events in order and return those of whole revisions, each once.
 
         A fragment's newest revision is held until its rest, or a later revision, has come.
+
+        Raises:
+            ProtocolError: They end with a revision that can't be.
         """
         events = self._held + _from_revision(self.next_revision, events)
         whole = _start_of_last_revision(events) if is_fragment else len(events)
         events, self._held = events[:whole], events[whole:]
         if events:
-            self.seen = events[-1].kv.mod_revision
-            self.next_revision = self.seen + 1
+            self._come_to(events[-1].kv.mod_revision)
         return events
 
     def advance(self, revision: int) -> int:
-        """Take the server's word that all events up to *revision* were sent; return how far the watch has come."""
+        """
+        Take the server's word that all events up to *revision* were sent; return how far the watch has come.
+
+        Raises:
+            ProtocolError: There can be no such revision.
+        """
+        if revision >= self.next_revision:
+            self._come_to(revision)
         self.seen = max(self.seen, revision)
-        self.next_revision = max(self.next_revision, self.seen + 1)
         return self.seen
 
     def confirm(self, revision: int) -> int:
         """Return how far the watch is known to have come, *revision* at most unless it was further before."""
         self.seen = max(self.seen, min(revision, self.next_revision - 1))
         return self.seen
+
+    def _come_to(self, revision: int) -> None:
+        if not self.next_revision <= revision <= LAST_REVISION:
+            raise ProtocolError(f"the server brought a watch from revision {self.next_revision - 1} to {revision}")
+        self.seen = revision
+        self.next_revision = revision + 1
 
 
 def _from_revision(revision: int, events: tuple[Event, ...]) -> tuple[Event, ...]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Final, Protocol
 
 from etcd_async._protocol.exchange import Exchange, ExchangeOver
+from etcd_async._protocol.floods import Floods
 from etcd_async._protocol.frames import (
     ACK,
     CONTINUATION,
@@ -72,6 +73,7 @@ class Inbox:
         self._open = outbox.open
         self._heads = heads
         self._reader = FrameReader()
+        self._floods = Floods()
         self._greeted = False
         self._is_special = True
         self._block: list[bytes] = []
@@ -101,11 +103,14 @@ class Inbox:
             ConnectionFault: The peer broke the rules; the connection must end.
         """
         handlers = self._handlers
+        self._floods.read()
         for kind, flags, stream_id, payload in self._reader.feed(data):
             if self._is_special:
                 self._check_turn(kind, flags, stream_id)
             handler = handlers.get(kind)
-            if handler is not None:
+            if handler is None:
+                self._floods.idle()
+            else:
                 handler(flags, stream_id, payload)
 
     def _check_turn(self, kind: int, flags: int, stream_id: int) -> None:
@@ -126,8 +131,11 @@ class Inbox:
         if flags & PADDED:
             payload = unpadded(flags, payload)
         if exchange is None:
-            self._check_known(stream_id, "DATA")
+            # What was on its way when we left a stream is no waste: as much of it as the stream's window let through.
+            self._check_known(stream_id, "DATA", counts=not payload)
             return
+        if not payload:
+            self._floods.idle()
         exchange.held += len(payload)
         exchange.spent += size - len(payload)
         if exchange.held + exchange.spent > self._outbox.stream_window:
@@ -175,6 +183,8 @@ class Inbox:
         is_last = bool(flags & END_STREAM)
         if is_last:
             self._outbox.close(exchange)
+        elif head.is_informational:
+            self._floods.late(self._outbox.opened)
         try:
             exchange.on_head(head, is_last)
         except EtcdError as error:
@@ -196,6 +206,7 @@ class Inbox:
 
     def _on_window_update(self, flags: int, stream_id: int, payload: bytes) -> None:
         if not stream_id:
+            self._floods.idle()
             self._host.on_control(frame(WINDOW_UPDATE, flags, 0, payload))
             return
         increment = read_word(payload, "WINDOW_UPDATE") & 0x7FFFFFFF
@@ -222,14 +233,17 @@ class Inbox:
     def _on_push_promise(self, flags: int, stream_id: int, payload: bytes) -> None:
         raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "the server pushed although that is switched off")
 
-    def _check_known(self, stream_id: int, kind: str) -> None:
+    def _check_known(self, stream_id: int, kind: str, *, counts: bool = True) -> None:
         """Frames may trail a stream that is over; a stream that never was may have none (RFC 9113 §5.1)."""
         if not self._outbox.was_opened(stream_id):
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, f"a {kind} frame of stream {stream_id}, which is not open")
+        if counts:
+            self._floods.late(self._outbox.opened)
 
     def _check_connection_frame(self, stream_id: int, kind: str) -> None:
         if stream_id:
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, f"a {kind} frame of stream {stream_id}, not of stream 0")
+        self._floods.idle()
 
     def _fail(self, exchange: Exchange, error: EtcdError, code: ErrorCode | None = None) -> None:
         if code is None:

@@ -8,7 +8,7 @@ Data that the windows hold back goes out in turns, a frame each, so no sender st
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final, Protocol
 
@@ -75,8 +75,9 @@ class Outbox:
         self._used = 0
         self._peer = peer
         self._wake = wake
-        self._waiting: deque[Exchange] = deque()
-        self._ready: deque[Exchange] = deque()
+        # Queues that can be left from the middle at once: thousands of calls may be cancelled together.
+        self._waiting: OrderedDict[Exchange, None] = OrderedDict()
+        self._ready: OrderedDict[Exchange, None] = OrderedDict()
         self._frames: list[bytes] = []
         self._next_id = 1
         self._initial_window = peer.remote_settings.initial_window_size
@@ -97,13 +98,18 @@ class Outbox:
         """How many control frames wait to be written."""
         return len(self._frames)
 
+    @property
+    def opened(self) -> int:
+        """How many streams there ever were."""
+        return self._next_id >> 1
+
     def was_opened(self, stream_id: int) -> bool:
         """Tell whether *stream_id* is, or was, a stream of ours."""
         return stream_id % 2 == 1 and stream_id < self._next_id
 
     def start(self, exchange: Exchange) -> None:
         """Send *exchange* as soon as the peer allows another stream."""
-        self._waiting.append(exchange)
+        self._waiting[exchange] = None
         self._wake()
 
     def send(self, exchange: Exchange, message: bytes | None, *, end: bool) -> None:
@@ -149,9 +155,9 @@ class Outbox:
         exchange.backlog.clear()
         exchange.message = None
         if exchange.is_queued:
-            self._ready.remove(exchange)
+            del self._ready[exchange]
         if not exchange.stream_id:
-            self._waiting.remove(exchange)
+            del self._waiting[exchange]
             return
         del self.open[exchange.stream_id]
         if code or not exchange.has_ended:
@@ -169,7 +175,7 @@ class Outbox:
             exchange.backlog.clear()
             exchange.message = None
             self.open.pop(exchange.stream_id, None)
-        self._ready = deque(exchange for exchange in self._ready if not exchange.is_closed)
+            self._ready.pop(exchange, None)
         return dropped
 
     def unfinished(self) -> list[Exchange]:
@@ -204,9 +210,9 @@ class Outbox:
             self._used = 0
         room = WRITE_SIZE
         while self._waiting and len(self.open) < self._max_open and room > 0:
-            room -= self._begin(self._waiting.popleft(), out)
+            room -= self._begin(self._waiting.popitem(last=False)[0], out)
         while self._ready and room > 0 and self._peer.outbound_flow_control_window > 0:
-            room -= self._continue(self._ready.popleft(), out)
+            room -= self._continue(self._ready.popitem(last=False)[0], out)
         return b"".join(out)
 
     def _begin(self, exchange: Exchange, out: list[bytes]) -> int:
@@ -242,7 +248,7 @@ class Outbox:
         if exchange.backlog:
             if exchange.send_window > 0 and not exchange.is_queued:
                 exchange.is_queued = True
-                self._ready.append(exchange)
+                self._ready[exchange] = None
         elif exchange.is_ending and not exchange.has_ended:
             exchange.has_ended = True
             frames = self._frames if out is None else out

@@ -268,3 +268,50 @@ def test_what_waits_is_dropped_with_what_the_server_will_not_see_to() -> None:
     assert scene.outbox.drop(above=1) == [*scene.exchanges[1:], late]
     assert list(scene.outbox.open) == [1]
     assert scene.sent() == []
+
+
+def test_those_who_wait_may_leave_in_any_order_and_others_keep_theirs() -> None:
+    scene = Scene()
+    scene.peer.settings.max_concurrent_streams = 1
+    scene.outbox.settings_changed()
+    exchanges = [Recorder(b"%d" % number) for number in range(6)]
+    for exchange in exchanges:
+        scene.outbox.start(exchange)
+    scene.sent()
+    for gone in (exchanges[3], exchanges[1], exchanges[5]):
+        scene.outbox.close(gone)
+    order = []
+    for exchange in (exchanges[0], exchanges[2]):
+        scene.outbox.close(exchange)
+        order += [payload for kind, _, _, payload in scene.sent() if kind == frames.DATA]
+    assert order == [prefixed(b"2"), prefixed(b"4")]
+
+
+def test_leaving_a_long_queue_does_not_take_longer_than_a_short_one() -> None:
+    def steps(length: int) -> int:
+        """Count the comparisons with other exchanges that leaving from the middle takes."""
+        scene = Scene()
+        scene.peer.settings.max_concurrent_streams = 0
+        scene.outbox.settings_changed()
+        exchanges = [Compared(b"") for _ in range(length)]
+        for exchange in exchanges:
+            scene.outbox.start(exchange)
+        Compared.count = 0
+        for exchange in exchanges[::-1]:
+            scene.outbox.close(exchange)
+        assert scene.outbox.is_idle
+        return Compared.count
+
+    assert steps(1000) <= 1000 + steps(10) * 100
+
+
+class Compared(Recorder):
+    """Counts how often one is compared with another."""
+
+    __slots__ = ()
+    count = 0
+    __hash__ = Recorder.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        Compared.count += 1
+        return self is other
