@@ -34,7 +34,7 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--faults", default=",".join(KINDS), help="kinds, separated by commas: %(default)s")
     parser.add_argument("--keep", type=Path, help="folder for the histories, each in a folder named by its seed")
     parser.add_argument("--binary", help="the etcd to run; default: as etcd_async.testing finds it")
-    parser.add_argument("--rate", type=float, default=70.0, help="operations a second")
+    parser.add_argument("--rate", type=float, default=100.0, help="operations a second")
     return parser.parse_args(given)
 
 

@@ -23,11 +23,11 @@ from tests.robustness.peers import can_tell_dialers
 __all__ = ["CLIENT_KINDS", "KINDS", "MEMBER_KINDS", "Fault", "Injector", "available", "plan"]
 
 Kind: TypeAlias = Literal[
-    "kill", "pause", "partition", "leader", "majority", "blackhole", "stall", "cut", "delay", "refuse"
+    "kill", "pause", "partition", "leader", "majority", "blackhole", "stall", "cut", "mute", "delay", "refuse"
 ]
 
 MEMBER_KINDS: Final[tuple[Kind, ...]] = ("kill", "pause", "partition", "leader", "majority")
-CLIENT_KINDS: Final[tuple[Kind, ...]] = ("blackhole", "stall", "cut", "delay", "refuse")
+CLIENT_KINDS: Final[tuple[Kind, ...]] = ("blackhole", "stall", "cut", "mute", "delay", "refuse")
 KINDS: Final = MEMBER_KINDS + CLIENT_KINDS
 
 _LONGEST: dict[Kind, float] = {"majority": 1.5, "leader": 0.5}
@@ -36,6 +36,7 @@ _PAUSE = (0.3, 1.5)
 _LONG_SHARE = 0.15
 _LONG_FACTOR = 3
 _MARGIN = 1.0
+_MUTED = 0.15
 _DIRECTIONS: tuple[Direction, ...] = ("both", "both", "to_server", "to_client")
 
 
@@ -193,10 +194,22 @@ class Injector:
             case "refuse":
                 proxy.refuse()
                 proxy.cut()
+            case "mute":
+                return await self._mute(fault, member)
             case _:
                 return await self._cut(fault, member)
         await asyncio.sleep(fault.seconds)
         return proxy.heal()
+
+    async def _mute(self, fault: Fault, member: int) -> None:
+        """Again and again, lose answers to what the member carries out, and reset the connection before any timeout."""
+        proxy = self._cluster.proxies[member]
+        end = time.monotonic() + fault.seconds
+        while time.monotonic() < end:
+            proxy.blackhole("to_client")
+            await asyncio.sleep(_MUTED)
+            proxy.heal()
+            await asyncio.sleep(_MUTED)
 
     async def _cut(self, fault: Fault, member: int) -> None:
         """Cut connections again and again, by turns all at once and one exactly behind some byte."""

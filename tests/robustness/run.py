@@ -28,6 +28,7 @@ from tests.robustness.traffic_watches import Finish, Watching
 __all__ = ["Settings", "run"]
 
 _MARGIN: Final = 1.5
+_WATCHES: Final = 12
 _LOG_TIMEOUT: Final = 20.0
 _READS_ARE_SAFE: Final = (3, 5, 6)
 
@@ -51,7 +52,7 @@ class Settings:
     seconds: float = 60.0
     kinds: Sequence[Kind] = KINDS
     binary: str | os.PathLike[str] | None = None
-    rate: float = 70.0
+    rate: float = 100.0
     operations: int = 6000
 
 
@@ -162,7 +163,7 @@ class _Run:
             yield Stream(client, random, supplies=supplies, recorder=self._recorder, budget=budget)
 
     def _watches(self, clients: Sequence[Client]) -> Iterator[Watching]:
-        for number in range(10):
+        for number in range(_WATCHES):
             random = self._random(f"watch {number}")
             yield Watching(clients[number % len(clients)], random, recorder=self._recorder, finish=self.finish)
 

@@ -118,7 +118,7 @@ class Compactor:
         lot = self._random.random()
         if lot < _FAR_SHARE:
             return -_FAR
-        return self._random.randint(0, 50) if lot < _NEAR_SHARE else self._random.randint(300, 1000)
+        return self._random.randint(0, 50) if lot < _NEAR_SHARE else self._random.randint(80, 300)
 
 
 async def perform(

@@ -20,6 +20,7 @@ __all__ = ["ARRIVAL_TIMEOUT", "Finish", "Style", "Watching"]
 _ENTER_TIMEOUT: Final = 3.0
 _READ_TIMEOUT: Final = 1.0
 _SPREAD: Final = 100
+_FOR_EVER: Final = 1000.0
 _PROGRESS_EVERY: Final = 0.3
 ARRIVAL_TIMEOUT: Final = 20.0
 _FILTERS: tuple[tuple[Filter, ...], ...] = (("no_put",), ("no_delete",))
@@ -65,7 +66,7 @@ class Style:
         """Choose one: a third are slow, with a small buffer."""
         is_slow = random.random() < 0.3
         return cls(
-            seconds=random.choice([random.uniform(1, 5), random.uniform(5, 30), 1000]),
+            seconds=random.choice([random.uniform(0.3, 4), random.uniform(2, 10), random.uniform(5, 20), _FOR_EVER]),
             buffer=random.randint(1, 4) if is_slow else 1000,
             pause=random.uniform(0.01, 0.2) if is_slow else 0.0,
             progress=random.random() < 0.5,
