@@ -1,18 +1,24 @@
 """Writes whose answers are lost are never repeated, and say so."""
 
 import asyncio
+import random
+from collections.abc import Awaitable, Callable
 
 import pytest
 
-from etcd_async import Client, DeadlineExceeded, EtcdError, PutResult, Unavailable
+from etcd_async import Client, DeadlineExceeded, EtcdError, PutResult, Unavailable, create_revision, put
 from etcd_async.testing import EtcdServer, FaultProxy
-from tests.faults.support import outcome, start
-from tests.support.live import within
+from tests.faults.support import in_turn, outcome, start, turns
+from tests.support.live import running, within
 
 pytestmark = pytest.mark.faults
 
 ROUNDS = 15
 EACH = 20
+WRITES = 500
+WORKERS = 20
+CHAINS = 20
+SEEDS = (1, 2, 3)
 
 
 async def write_round(client: Client, number: int) -> list[PutResult | EtcdError]:
@@ -72,3 +78,93 @@ async def test_reads_are_repeated_until_they_are_answered(proxy: FaultProxy, dis
         found = await within(asyncio.gather(*(distant.get(f"/k/{each}", timeout=10) for each in range(EACH))))
         await within(fault_is_over)
         assert found == [None] * EACH
+
+
+async def drop_replies(proxy: FaultProxy, seed: int) -> None:
+    """Again and again, after a while that the seed tells, swallow replies or cut the connection amid one."""
+    rng = random.Random(seed)
+    while True:
+        passed = proxy.passed("to_client") + rng.randint(100, 2500)
+        await proxy.until(lambda proxy, passed=passed: proxy.passed("to_client") >= passed)  # type: ignore[misc]
+        if rng.random() < 0.2:
+            accepted = proxy.accepted
+            proxy.cut_after(rng.randint(1, 500), "to_client")
+            await proxy.until(lambda proxy, accepted=accepted: proxy.accepted > accepted)  # type: ignore[misc]
+            continue
+        swallowed = proxy.swallowed("to_client")
+        proxy.blackhole("to_client")
+        await proxy.until(lambda proxy, swallowed=swallowed: proxy.swallowed("to_client") > swallowed)  # type: ignore[misc]
+        await turns(rng.randint(0, 20))
+        proxy.heal()
+
+
+def put_once(client: Client, key: str) -> Awaitable[object]:
+    return client.put(key, "v", timeout=20)
+
+
+def create_in_txn(client: Client, key: str) -> Awaitable[object]:
+    return client.txn([create_revision(key) == 0], [put(key, "v")], [put(key, "again")], timeout=20)
+
+
+def write_in_txn(client: Client, key: str) -> Awaitable[object]:
+    return client.txn(then=[put(key, "v"), put(f"{key}/beside", "v")], timeout=20)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("write", [put_once, create_in_txn, write_in_txn])
+async def test_500_writes_whose_replies_are_dropped_at_random_are_applied_at_most_once(
+    proxy: FaultProxy, client: Client, distant: Client, write: Callable[[Client, str], Awaitable[object]], seed: int
+) -> None:
+    async def work(number: int) -> object:
+        return await outcome(write(distant, f"/once/{number}"))
+
+    async with running(drop_replies(proxy, seed)):
+        results = await within(in_turn(work, range(WRITES), workers=WORKERS), 50)
+    found = {kv.key.decode(): (kv.version, kv.value) for kv in await client.range(prefix="/once/")}
+    assert set(found.values()) == {(1, b"v")}
+    unsure = 0
+    for number, result in enumerate(results):
+        was_applied = f"/once/{number}" in found
+        if isinstance(result, EtcdError):
+            assert isinstance(result, Unavailable)
+            assert result.maybe_applied >= was_applied
+            unsure += result.maybe_applied
+        else:
+            assert was_applied
+    assert unsure >= WORKERS
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+async def test_500_compare_and_swaps_whose_replies_are_dropped_at_random_are_applied_at_most_once(
+    proxy: FaultProxy, client: Client, distant: Client, seed: int
+) -> None:
+    unsure: list[bool] = []
+
+    async def swap(key: str, number: int) -> bool:
+        """Go from one number to the next; return whether that was applied."""
+        expected = str(number) if number else None
+        result = await outcome(distant.compare_and_swap(key, expected, str(number + 1), timeout=20))
+        kv = await client.get(key)
+        was_applied = kv is not None and kv.value == b"%d" % (number + 1)
+        assert (kv.version if kv is not None else 0) == number + was_applied
+        if isinstance(result, EtcdError):
+            assert result.maybe_applied >= was_applied
+            unsure.append(was_applied)
+        else:
+            assert result
+            assert was_applied
+        return was_applied
+
+    async def chain(name: int) -> int:
+        """Swap as often as there are turns; whatever was not applied is tried anew."""
+        number = 0
+        for _ in range(WRITES // CHAINS):
+            number += await swap(f"/chain/{name}", number)
+        return number
+
+    async with running(drop_replies(proxy, seed)):
+        reached = await within(in_turn(chain, range(CHAINS), workers=CHAINS), 50)
+    found = [int(kv.value) for kv in sorted(await client.range(prefix="/chain/"), key=lambda kv: int(kv.key[7:]))]
+    assert found == reached
+    assert len(unsure) >= CHAINS
+    assert any(unsure)
