@@ -165,8 +165,8 @@ class TransportOptions:
 
     Args:
         connect_timeout: For one connection to be made, TLS included.
-        ping_interval: Silence after which an open connection with calls or streams on it is asked for a sign of life;
-            at least 5 (etcd's own floor).
+        ping_interval: Silence after which an open connection with streams on it is asked for a sign of life; at least
+            5 (etcd's own floor). One with calls that wait is asked after a second, but never twice within 5 seconds.
         ping_timeout: How long that sign may take before the connection counts as lost.
         max_send_bytes: Largest request; etcd's own limit is 1.5 MiB unless it was configured.
         max_receive_bytes: Largest answer, and largest message of a stream.
@@ -176,7 +176,7 @@ class TransportOptions:
 
     connect_timeout: float = 5.0
     ping_interval: float = 10.0
-    ping_timeout: float = 5.0
+    ping_timeout: float = 3.0
     max_send_bytes: int = 2 * _MIB
     max_receive_bytes: int = 128 * _MIB
     stream_window: int = 4 * _MIB

@@ -13,7 +13,7 @@ from etcd_async._protocol.inbox import Inbox
 from etcd_async._protocol.outbox import Outbox
 from etcd_async._transport.failure import CLOSED_EARLY, AttemptFailed, lost_reason
 from etcd_async._transport.http2 import Control
-from etcd_async._transport.timers import Deadlines, Heartbeat
+from etcd_async._transport.timers import PING_FLOOR, Deadlines, Heartbeat
 from etcd_async.errors import ClientClosed, DeadlineExceeded
 from etcd_async.options import TransportOptions
 
@@ -24,7 +24,7 @@ MAX_DEBUG = 200
 """Bytes of a GOAWAY's debug data that errors repeat, with everything escaped that could play tricks in a log."""
 
 MAX_UNWRITTEN = 4096
-"""Control frames that may pile up while the peer reads nothing; more is a peer that floods us."""
+"""Answers to the peer's settings and pings that may pile up while it reads nothing; more is a peer that floods us."""
 
 
 class Connection:
@@ -68,6 +68,7 @@ class Connection:
         self._control = control
         self._on_over = on_over
         self._is_paused = self._is_scheduled = False
+        self._owed = 0  # answers to control frames since the outbox was last empty
         self._abort_handle: asyncio.TimerHandle | None = None
         self.outbox = Outbox(
             control.peer,
@@ -77,13 +78,18 @@ class Connection:
         )
         self._inbox = Inbox(self, self.outbox, HeadReader(control.decode))
         self._deadlines = Deadlines(self.outbox.unfinished, self._expire)
-        self._heartbeat = self._new_heartbeat(ping_interval, options.ping_timeout)
+        self._heartbeat = self._new_heartbeat(ping_interval, options)
         self.outbox.control(control.answer())
 
     @property
     def was_useful(self) -> bool:
         """Whether any call was answered on it."""
         return self._inbox.has_answered
+
+    @property
+    def heard(self) -> float:
+        """When something arrived last, on the monotonic clock."""
+        return self._heartbeat.heard
 
     def check_alpn(self) -> None:
         """Raise `AttemptFailed` if TLS was negotiated for anything but HTTP/2."""
@@ -104,6 +110,11 @@ class Connection:
     def abandon(self, exchange: Exchange) -> None:
         """Give *exchange* up: the server is told unless nothing has left yet."""
         self.outbox.close(exchange, ErrorCode.CANCEL)
+        self._close_if_drained()
+
+    def retire(self) -> None:
+        """Take no new calls, and close when those under way are over."""
+        self._retire()
         self._close_if_drained()
 
     def close(self) -> None:
@@ -159,6 +170,7 @@ class Connection:
         changed = self._control.receive(frame)
         answer = self._control.answer()
         if answer:
+            self._owed += 1
             self.outbox.control(answer)
         if changed:
             self.outbox.settings_changed()
@@ -175,13 +187,15 @@ class Connection:
             exchange.on_lost(self.reason, is_sent=False)
         self._retire()
 
-    def _new_heartbeat(self, interval: float, timeout: float) -> Heartbeat:
+    def _new_heartbeat(self, interval: float, options: TransportOptions) -> Heartbeat:
         return Heartbeat(
             interval,
-            timeout,
+            options.ping_timeout,
+            floor=min(interval, PING_FLOOR * interval / options.ping_interval),  # grown with it by a server's complaint
             is_idle=lambda: self.outbox.is_idle,
+            is_awaited=lambda: any(each.deadline is not None for each in self.outbox.unfinished()),
             ping=lambda: self.outbox.control(self._control.ping()),
-            give_up=lambda: self.abort(f"no sign of life from the server for {interval + timeout:g} s"),
+            give_up=lambda seconds: self.abort(f"no sign of life from the server for {seconds:.3g} s"),
         )
 
     def _wake(self) -> None:
@@ -194,9 +208,10 @@ class Connection:
         while not (self._is_paused or self.is_over or self._transport.is_closing()):
             data = self.outbox.next_write()
             if not data:
+                self._owed = 0
                 return
             self._transport.write(data)
-        if self.outbox.unwritten > MAX_UNWRITTEN:
+        if self._owed > MAX_UNWRITTEN:
             self.abort("the server floods the connection and reads nothing")
 
     def _expire(self, exchange: Exchange) -> None:

@@ -10,6 +10,14 @@ from collections.abc import Callable, Iterable
 from etcd_async._protocol.exchange import Exchange
 
 _SECOND_LOOK = 0.02
+_GRAIN = 0.005
+"""Seconds that a deadline may be late, so that many in a row do not each cost a look at all calls."""
+
+HURRY = 1.0
+"""Seconds that a call may wait on a silent connection before the peer is asked."""
+
+PING_FLOOR = 5.5
+"""Seconds between two pings: etcd's 5 s (``server/embed/config.go`` GRPCKeepAliveMinTime), and some for the way."""
 
 
 class Deadlines:
@@ -56,22 +64,26 @@ class Deadlines:
             else:
                 earliest = min(earliest, exchange.deadline)
         if earliest < math.inf:
-            self.watch(earliest)
+            self.watch(max(earliest, now + _GRAIN))
 
 
 class Heartbeat:
     """
     Asks a silent peer for a sign of life while something depends on it; never when nothing does.
 
-    etcd closes connections that ping without an open stream, or more often than every 5 seconds
+    Streams may be silent for long, so they are worth a ping at each *interval* only. A call waits for its answer: a
+    peer that has said nothing for `HURRY` meanwhile is asked then, so that one that is gone costs a call not much more
+    than *timeout*. etcd closes connections that ping without an open stream, or more often than every 5 seconds
     (``server/embed/config.go``: PermitWithoutStream, GRPCKeepAliveMinTime). Any byte counts as a sign.
 
     Args:
         interval: Seconds of silence before a ping.
         timeout: Seconds that the peer has then.
+        floor: Seconds between two pings at least.
         is_idle: Tells whether nothing is open; the timer then stops until the next `start`.
+        is_awaited: Tells whether a call waits for its answer.
         ping: Sends a ping.
-        give_up: Called when no sign came.
+        give_up: Called with the seconds of silence when no sign came.
 
     Attributes:
         heard: When something arrived last, on the monotonic clock.
@@ -83,18 +95,23 @@ class Heartbeat:
         interval: float,
         timeout: float,
         *,
+        floor: float,
         is_idle: Callable[[], bool],
+        is_awaited: Callable[[], bool],
         ping: Callable[[], None],
-        give_up: Callable[[], None],
+        give_up: Callable[[float], None],
     ) -> None:
         self.heard = 0.0
         self.is_running = False
         self._interval = interval
         self._timeout = timeout
+        self._hurry = min(HURRY, interval)
+        self._floor = floor
         self._is_idle = is_idle
+        self._is_awaited = is_awaited
         self._ping = ping
         self._give_up = give_up
-        self._pinged = 0.0
+        self._pinged = -math.inf
         self._handle: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
@@ -105,8 +122,8 @@ class Heartbeat:
         on a connection that was cut without a word, and none would live to see a ping.
         """
         self.is_running = True
-        rest = self.heard + self._interval - time.monotonic()
-        self._set(min(max(0.0, rest), self._interval), self._look)
+        rest = max(self.heard + self._interval, self._pinged + self._floor) - time.monotonic()
+        self._set(min(max(0.0, rest), self._hurry), self._look)
 
     def stop(self) -> None:
         """Stop watching."""
@@ -122,13 +139,18 @@ class Heartbeat:
         if self._is_idle():
             self.stop()
             return
-        rest = self.heard + self._interval - time.monotonic()
+        now = time.monotonic()
+        rest = max(self._due_at(), self._pinged + self._floor) - now
         if rest > 0:
-            self._set(rest, self._look)
+            self._set(min(rest, self._hurry), self._look)
         else:
-            self._pinged = time.monotonic()
+            self._pinged = now
             self._ping()
             self._set(min(self._interval, self._timeout), self._judge)
+
+    def _due_at(self) -> float:
+        is_silent = time.monotonic() - self.heard >= self._hurry
+        return self.heard + (self._hurry if is_silent and self._is_awaited() else self._interval)
 
     def _judge(self) -> None:
         rest = self._pinged + self._timeout - time.monotonic()
@@ -145,4 +167,4 @@ class Heartbeat:
             self._look()
         else:
             self.stop()
-            self._give_up()
+            self._give_up(time.monotonic() - self.heard)

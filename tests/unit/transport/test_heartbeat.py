@@ -2,13 +2,17 @@
 
 import asyncio
 import time
+from itertools import pairwise
 
 import pytest
+from h2.errors import ErrorCodes
 from h2.events import PingReceived
 
+from etcd_async._transport import timers as module
 from etcd_async._transport.failure import AttemptFailed
 from etcd_async._transport.timers import Heartbeat
 from etcd_async.errors import DeadlineExceeded
+from etcd_async.options import DEFAULT_TIMEOUT, TransportOptions
 from tests.support.h2server import H2Server, within
 from tests.unit.transport.support import PATH, call, channel_to, options, warm
 
@@ -92,16 +96,33 @@ async def test_bytes_that_cannot_be_written_do_not_delay_that_end() -> None:
 class Scene:
     """A heartbeat whose peer the test plays."""
 
-    def __init__(self) -> None:
-        self.pings = 0
+    def __init__(self, interval: float = QUICK, floor: float = 0.0, *, is_awaited: bool = False) -> None:
+        self.pings: list[float] = []
         self.gave_up = asyncio.Event()
         self.pinged = asyncio.Event()
         self.is_idle = False
+        self.is_awaited = is_awaited
         self.answers = True
-        self.heart = Heartbeat(QUICK, QUICK, is_idle=lambda: self.is_idle, ping=self.ping, give_up=self.gave_up.set)
+        self.heart = Heartbeat(
+            interval,
+            QUICK,
+            floor=floor,
+            is_idle=lambda: self.is_idle,
+            is_awaited=lambda: self.is_awaited,
+            ping=self.ping,
+            give_up=lambda seconds: self.gave_up.set(),
+        )
+        self.heart.heard = time.monotonic()
+
+    async def has_pinged(self, number: int) -> list[float]:
+        """Wait for the next pings and return when they were sent."""
+        while len(self.pings) < number:
+            self.pinged.clear()
+            await within(self.pinged.wait())
+        return self.pings
 
     def ping(self) -> None:
-        self.pings += 1
+        self.pings.append(time.monotonic())
         self.pinged.set()
         if self.answers:
             self.heart.heard = time.monotonic()
@@ -114,7 +135,7 @@ async def test_anything_heard_counts_and_postpones_the_next_ping() -> None:
     while time.monotonic() - started < 4 * QUICK:
         scene.heart.heard = time.monotonic()
         await asyncio.sleep(QUICK / 10)
-    assert scene.pings == 0
+    assert not scene.pings
     await within(scene.pinged.wait())
     scene.heart.stop()
     assert not scene.gave_up.is_set()
@@ -133,10 +154,79 @@ async def test_a_loop_that_stood_still_looks_a_second_time_before_giving_up() ->
     scene.heart.stop()
 
 
+async def test_a_call_that_waits_has_the_peer_asked_long_before_the_interval_is_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "HURRY", QUICK)
+    scene = Scene(interval=3600, floor=0.0, is_awaited=True)
+    scene.heart.start()
+    [asked_at] = await scene.has_pinged(1)
+    assert asked_at >= scene.heart.heard - QUICK
+    scene.heart.stop()
+
+
+async def test_a_stream_alone_waits_for_the_interval(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "HURRY", QUICK / 10)
+    scene = Scene(interval=2 * QUICK)
+    started = time.monotonic()
+    scene.heart.start()
+    [asked_at] = await scene.has_pinged(1)
+    assert asked_at - started >= 2 * QUICK * 0.9
+    scene.heart.stop()
+
+
+async def test_however_many_calls_wait_pings_keep_their_distance(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "HURRY", QUICK / 10)
+    scene = Scene(interval=3600, floor=2 * QUICK, is_awaited=True)
+    scene.heart.start()
+    pings = await scene.has_pinged(3)
+    assert all(later - sooner >= 2 * QUICK for sooner, later in pairwise(pings))
+    scene.heart.stop()
+
+
+async def test_the_distance_is_kept_over_idle_times_too() -> None:
+    scene = Scene(interval=QUICK, floor=4 * QUICK)
+    scene.heart.start()
+    await scene.has_pinged(1)
+    scene.heart.stop()
+    scene.heart.heard -= 3600
+    scene.heart.start()
+    first, second = await scene.has_pinged(2)
+    assert second - first >= 4 * QUICK
+    scene.heart.stop()
+
+
+def test_two_pings_are_never_closer_than_the_servers_floor() -> None:
+    assert module.PING_FLOOR > 5
+    assert TransportOptions().ping_interval >= 5
+    with pytest.raises(ValueError, match="at least 5 s"):
+        TransportOptions(ping_interval=4.9)
+
+
+def test_a_call_on_a_dead_connection_learns_of_it_within_its_default_timeout() -> None:
+    """With a second to spare, in which a read is repeated on another connection."""
+    assert module.HURRY + TransportOptions().ping_timeout <= DEFAULT_TIMEOUT - 1
+
+
+@pytest.mark.loops("asyncio")
+async def test_a_complaint_about_pings_doubles_their_distance_on_the_connections_to_come() -> None:
+    async with H2Server() as server, channel_to(server, options(ping_interval=QUICK)) as channel:
+        await warm(server, channel)
+        for number, times in enumerate((2, 4)):
+            peer = await server.peer(number)
+            peer.goaway(2**31 - 1, ErrorCodes.ENHANCE_YOUR_CALM, b"too_many_pings")
+            await peer.lost()
+            await warm(server, channel)
+            connection = channel._connector.current
+            assert connection is not None
+            assert connection._heartbeat._interval == pytest.approx(times * QUICK)
+            assert connection._heartbeat._floor == pytest.approx(times * QUICK)
+
+
 async def test_silence_is_given_up_once() -> None:
     scene = Scene()
     scene.answers = False
     scene.heart.start()
     await within(scene.gave_up.wait())
     assert not scene.heart.is_running
-    assert scene.pings == 1
+    assert len(scene.pings) == 1
