@@ -28,21 +28,21 @@ async def test_many_streams_left_while_the_peer_reads_nothing_are_no_flood_of_it
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(module, "MAX_UNWRITTEN", STREAMS // 2)
-    async with H2Server(settings={SettingCodes.MAX_CONCURRENT_STREAMS: 2 * STREAMS}) as server:
-        async with channel_to(server) as channel:
-            await warm(server, channel)
-            connection = channel._connector.current
-            assert connection is not None
-            streams = [await channel.open(PATH) for _ in range(STREAMS)]
-            for _ in streams:
-                await server.request()
-            stop_reading(await server.peer(), connection)
-            for stream in streams:
-                stream.cancel()
-            await asyncio.sleep(0)
-            assert connection.outbox.is_idle
-            assert connection.is_usable
-            connection.abort("the test is over")
+    made = {SettingCodes.MAX_CONCURRENT_STREAMS: 2 * STREAMS}
+    async with H2Server(settings=made) as server, channel_to(server) as channel:
+        await warm(server, channel)
+        connection = channel._connector.current
+        assert connection is not None
+        streams = [await channel.open(PATH) for _ in range(STREAMS)]
+        for _ in streams:
+            await server.request()
+        stop_reading(await server.peer(), connection)
+        for stream in streams:
+            stream.cancel()
+        await asyncio.sleep(0)
+        assert connection.outbox.is_idle
+        assert connection.is_usable
+        connection.abort("the test is over")
 
 
 async def test_a_peer_that_pings_on_and_on_and_reads_nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
