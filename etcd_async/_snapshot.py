@@ -28,7 +28,7 @@ class SnapshotChunk:
     Attributes:
         data: The bytes that follow those of the chunk before; the last 32 of all are the SHA-256 of the others.
         remaining: How many bytes of the database are still to come, as the server counts them.
-        version: The storage version of the database (``"3.6"``), from etcd 3.6 on; else "".
+        version: The storage version of the database (``"3.6.0"``), from etcd 3.6 on; else "".
         endpoint: Which endpoint sends it.
     """
 
@@ -48,7 +48,7 @@ class Snapshot:
         endpoint: Which endpoint it came from.
         size: Its bytes: those of the database and the 32 of its digest.
         sha256: The digest of the database, as 64 hexadecimal digits.
-        version: The storage version of the database (``"3.6"``), from etcd 3.6 on; else "".
+        version: The storage version of the database (``"3.6.0"``), from etcd 3.6 on; else "".
     """
 
     path: Path

@@ -7,7 +7,7 @@ import fcntl
 import inspect
 import os
 import stat
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import BinaryIO, Final, ParamSpec, TypeAlias, TypeVar
@@ -18,8 +18,8 @@ from etcd_async._snapshot import Digest, Snapshot, SnapshotChunk
 
 __all__ = ["PartFile", "Progress", "save"]
 
-Progress: TypeAlias = Callable[[int, int], Awaitable[None] | None]
-"""Told the bytes written and the bytes of the database that remain; a plain function, or one that is awaited."""
+Progress: TypeAlias = Callable[[int, int], object]
+"""Told the bytes written and the bytes of the database that remain; what it returns is awaited, if it can be."""
 
 _BLOCK: Final = 1024 * 1024  # written at once: a thread for each of the server's 32 KiB would cost more than the disk
 _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC

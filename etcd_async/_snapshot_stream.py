@@ -59,7 +59,8 @@ async def _begin(core: Core, endpoint: Endpoint | None, seconds: float | None) -
         try:
             return await _open(core, endpoint, None if until is None else until - now)
         except EtcdError as error:
-            if not tries or not _may_repeat(error):
+            is_late = deadline is not None and core.clock() >= deadline
+            if not tries or is_late or not _may_repeat(error):
                 raise
 
 

@@ -30,7 +30,7 @@ class MemberStatus:
         raft_index: The last entry of its raft log.
         raft_term: Its raft term.
         raft_applied_index: The last entry that it has applied; behind *raft_index* it is catching up.
-        storage_version: The version of its database: ``"3.6"``; from etcd 3.6 on.
+        storage_version: The version of its database: ``"3.6.0"``; from etcd 3.6 on.
         downgrade_version: The version that the cluster is being downgraded to; "" if it is not. From etcd 3.6 on.
         errors: What it has to complain of: alarms, and that there is no leader.
     """
@@ -78,7 +78,7 @@ class HashKV:
 
     Attributes:
         hash: The hash, of all revisions after *compact_revision* up to *hash_revision*.
-        compact_revision: What has been compacted; hashes with different ones can't be compared.
+        compact_revision: What has been compacted, -1 if nothing; hashes with different ones can't be compared.
         hash_revision: The revision it was asked for, or the newest; from etcd 3.6 on, else 0.
         revision: The newest revision that the member has.
     """

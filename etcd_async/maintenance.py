@@ -137,7 +137,9 @@ class Maintenance:
 
     async def downgrade(self, action: DowngradeAction, version: str = "", *, timeout: Timeout = CLIENT_DEFAULT) -> str:
         """
-        Prepare the cluster for servers of the minor version before its own. Etcd ≥ 3.5; it takes effect from 3.6 on.
+        Prepare the cluster for servers of the minor version before its own. From etcd 3.6 on.
+
+        (3.5 can only validate: it answers the others when it is too late. Before, the call is not known.)
 
         Args:
             action: ``"validate"`` only asks whether *version* would do; ``"enable"`` begins: the members may then be

@@ -4,17 +4,24 @@ The public interface as a user's type checker sees it, name by name as design an
 Checked, never run.
 """
 
+from pathlib import Path
 from typing import assert_type
 
 import etcd_async
 from etcd_async import (
     TLS,
+    Alarm,
     Client,
     Event,
+    HashKV,
     KeyValue,
+    Member,
+    MemberStatus,
     PutResult,
     RangeResult,
     Service,
+    Snapshot,
+    SnapshotChunk,
     create_revision,
     delete,
     get,
@@ -107,6 +114,33 @@ async def leases(client: Client) -> None:
     assert_type(await client.leases.time_to_live(granted.id, keys=True), LeaseTimeToLive)
     assert_type(await client.leases.list(), list[int])
     await client.leases.revoke(granted.id)
+
+
+async def members(client: Client) -> None:
+    assert_type(await client.cluster.list(serializable=True), list[Member])
+    added = await client.cluster.add_learner(["http://10.0.0.4:2380"])
+    assert_type(added, Member)
+    assert_type(await client.cluster.add("http://10.0.0.5:2380"), Member)
+    assert_type(await client.cluster.promote(added.id), list[Member])
+    assert_type(await client.cluster.update(added.id, "http://10.0.0.6:2380"), list[Member])
+    assert_type(await client.cluster.remove(added.id), list[Member])
+
+
+async def maintenance(client: Client) -> None:
+    async def tell(done: int, remaining: int) -> None:
+        assert_type(done + remaining, int)
+
+    assert_type(await client.maintenance.status("http://h1:2379"), MemberStatus)
+    assert_type(await client.maintenance.alarms(), list[Alarm])
+    assert_type(await client.maintenance.disarm(alarm="nospace"), list[Alarm])
+    await client.maintenance.defragment("http://h1:2379", timeout=None)
+    assert_type(await client.maintenance.hash_kv("http://h1:2379", 7), HashKV)
+    await client.maintenance.move_leader(1)
+    assert_type(await client.maintenance.downgrade("validate", "3.5"), str)
+    assert_type(await client.maintenance.snapshot("backup.db", progress=tell), Snapshot)
+    await client.maintenance.snapshot(Path("backup.db"), progress=lambda done, remaining: done + remaining)
+    async for chunk in client.maintenance.snapshot_stream():
+        assert_type(chunk, SnapshotChunk)
 
 
 async def watches(client: Client) -> None:

@@ -2,10 +2,11 @@
 
 # ruff: noqa: ASYNC240  # these tests are all that runs in their loop
 import asyncio
+import errno
 import fcntl
 import hashlib
 import os
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from pathlib import Path
 
 import anyio
@@ -131,7 +132,11 @@ def left_as_it_was(path: Path) -> bool:
     return os.listdir(path.parent) == [path.name] and path.read_bytes() == b"the one before"
 
 
-async def test_whatever_goes_wrong_leaves_the_place_as_it_was(path: Path) -> None:
+def _full(_part: PartFile, _pieces: Sequence[bytes]) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+async def test_whatever_goes_wrong_leaves_the_place_as_it_was(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path.write_bytes(b"the one before")
     pieces = large()
     with pytest.raises(Unavailable):
@@ -143,8 +148,13 @@ async def test_whatever_goes_wrong_leaves_the_place_as_it_was(path: Path) -> Non
     with pytest.raises(SnapshotCorrupt):
         await save(chunks(*pieces[1:]), path, None)
     assert left_as_it_was(path)
+    with monkeypatch.context() as patch:
+        patch.setattr(PartFile, "write", _full)
+        with pytest.raises(OSError, match="No space left"):
+            await save(chunks(*pieces), path, None)
+    assert left_as_it_was(path)
     with pytest.raises(ZeroDivisionError):
-        await save(chunks(*pieces), path, lambda done, _remaining: 1 // (done - done))  # type: ignore[arg-type,return-value]
+        await save(chunks(*pieces), path, lambda done, _remaining: 1 // (done - done))
     assert left_as_it_was(path)
 
 
