@@ -158,6 +158,7 @@ class Client(Namespace):
             options=transport or TransportOptions(),
             credentials=_credentials(user, password),
             token=_token(token, user),
+            tasks=tasks,
         )
         super().__init__(Core(caller, tasks, timeout), Keyspace(prefix))
         self.auth: Auth = Auth(self._core)

@@ -9,11 +9,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Literal, TypeAlias, overload
 
 __all__ = [
     "Batch",
+    "ClientState",
     "DeleteResult",
+    "EndpointState",
     "Event",
     "EventType",
     "KeyValue",
@@ -253,3 +256,42 @@ class ServiceChange:
 
     type: Literal["added", "modified", "removed"]
     service: Service
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointState:
+    """
+    What a client sees of one endpoint.
+
+    Attributes:
+        endpoint: Its spelling, with scheme and port as far as they are known.
+        is_connected: Whether there is a connection for new calls.
+        is_healthy: False while it is set aside: calls go elsewhere until a probe finds that it works.
+        failures: How often in a row it was set aside, or did not answer a probe.
+        failing_since: When it was set aside, in UTC; None if it is healthy.
+        last_error: Why; the newest reason, or "".
+    """
+
+    endpoint: str
+    is_connected: bool = False
+    is_healthy: bool = True
+    failures: int = 0
+    failing_since: datetime | None = None
+    last_error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ClientState:
+    """
+    What a client sees of its servers.
+
+    Attributes:
+        endpoints: Each of them, in the order they were given.
+    """
+
+    endpoints: tuple[EndpointState, ...]
+
+    @property
+    def is_connected(self) -> bool:
+        """True if there is a connection to any."""
+        return any(endpoint.is_connected for endpoint in self.endpoints)

@@ -1,15 +1,10 @@
-"""Where etcd may be reached: the spelling of endpoints, and which one a call goes to next."""
+"""Where etcd may be reached: the spelling of endpoints."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from random import Random
 from urllib.parse import SplitResult, urlsplit
-
-from etcd_async._protocol.retry import wait
-from etcd_async.options import Backoff
 
 DEFAULT_PORT = 2379  # etcd's for clients: server/embed/config.go DefaultListenClientURLs
 
@@ -122,108 +117,3 @@ def _split(text: str, rest: str) -> SplitResult:
 def _bad(text: str, why: str) -> ValueError:
     shown = re.sub(r"[^/]*@", "…@", text)  # what stands before an @ may be a password
     return ValueError(f"bad endpoint {shown!r}: {why}")
-
-
-@dataclass(frozen=True, slots=True)
-class EndpointState:
-    """
-    What the client thinks of an endpoint.
-
-    Attributes:
-        endpoint: Its normalised spelling.
-        is_healthy: False from a failure until the next success.
-        failures: How often in a row it was set aside.
-        since: When the first of them happened, on the client's monotonic clock, or None.
-        last_error: The newest reason, or "".
-    """
-
-    endpoint: str
-    is_healthy: bool = True
-    failures: int = 0
-    since: float | None = None
-    last_error: str = ""
-
-
-@dataclass(slots=True)
-class _Failing:
-    since: float
-    retry_at: float
-    failures: int
-    last_error: str
-
-
-class Pool:
-    """
-    Hands out endpoints in turn, those that failed lately only when they are due again.
-
-    A failing endpoint is set aside for a wait that grows with each failure in a row. The failures of many calls at
-    once, as when their connection is lost, count as one.
-
-    Attributes:
-        endpoints: All of them, in the order they were given.
-    """
-
-    def __init__(self, endpoints: Sequence[Endpoint], *, backoff: Backoff, random: Random) -> None:
-        self.endpoints = tuple({endpoint.text: endpoint for endpoint in endpoints}.values())
-        if not self.endpoints:
-            raise ValueError("at least one endpoint is needed")
-        self._backoff = backoff
-        self._random = random
-        self._failing: dict[str, _Failing] = {}
-        self._next = random.randrange(len(self.endpoints))  # many clients with one list start at different members
-
-    def __len__(self) -> int:
-        return len(self.endpoints)
-
-    def choose(self, now: float, excluding: Collection[Endpoint] = ()) -> Endpoint:
-        """
-        Return the endpoint for the next attempt: in turn, of those not set aside and not in *excluding*.
-
-        If none is left, the one that is due soonest, if possible not in *excluding*.
-        """
-        first = self._next
-        self._next = (first + 1) % len(self.endpoints)
-        if not self._failing and not excluding:
-            return self.endpoints[first]
-        turn = self.endpoints[first:] + self.endpoints[:first]
-        wanted = [endpoint for endpoint in turn if endpoint not in excluding] or turn
-        return min(wanted, key=lambda endpoint: self._due_at(endpoint, now))
-
-    def failed(self, endpoint: Endpoint, now: float, reason: str) -> None:
-        """
-        Set an endpoint aside; a failure while it is set aside only changes the reason shown.
-
-        One that is not of this pool is no concern of it.
-        """
-        failing = self._failing.get(endpoint.text)
-        if failing is None and endpoint not in self.endpoints:
-            return
-        if failing is None:
-            self._failing[endpoint.text] = _Failing(now, now + self._wait(0), 1, reason)
-            return
-        failing.last_error = reason
-        if failing.retry_at <= now:
-            failing.retry_at = now + self._wait(failing.failures)
-            failing.failures += 1
-
-    def succeeded(self, endpoint: Endpoint) -> None:
-        """Take an endpoint back in turn."""
-        if self._failing:
-            self._failing.pop(endpoint.text, None)
-
-    def state(self) -> tuple[EndpointState, ...]:
-        """Return what is known of every endpoint, in the order they were given."""
-        return tuple(self._state(endpoint) for endpoint in self.endpoints)
-
-    def _due_at(self, endpoint: Endpoint, now: float) -> float:
-        failing = self._failing.get(endpoint.text)
-        return now if failing is None else max(failing.retry_at, now)
-
-    def _wait(self, failures: int) -> float:
-        return wait(self._backoff, failures, self._random)
-
-    def _state(self, endpoint: Endpoint) -> EndpointState:
-        failing = self._failing.get(endpoint.text)
-        if failing is None:
-            return EndpointState(endpoint.text)
-        return EndpointState(endpoint.text, False, failing.failures, failing.since, failing.last_error)

@@ -6,7 +6,8 @@ What each end of an attempt says about the request (etcd ``server/etcdserver/v3_
     ============ ============================================== ============= =============== =============
     outcome      for instance                                   repeatable    other           maybe applied
     ============ ============================================== ============= =============== =============
-    NOT_SENT     connection refused, GOAWAY below the stream    again         again           no
+    NOT_SENT     connection refused, cut before it was written  again         again           no
+    UNPROCESSED  REFUSED_STREAM, above GOAWAY's last stream     again         again           no
     DOWN         refused for longer than a restart takes        once more     once more       no
     NOT_SERVED   no leader                                      again         again           no
     WRONG_MEMBER a learner                                      elsewhere     elsewhere       no
@@ -18,6 +19,9 @@ What each end of an attempt says about the request (etcd ``server/etcdserver/v3_
     ============ ============================================== ============= =============== =============
 
 "Maybe applied" is of writes only; a call that was unsure once stays so, whatever its later attempts say.
+
+Whatever reaches a server once more is paid for from one `Budget` of the whole client, so that a failure that lasts is
+not multiplied by repeating.
 """
 
 from __future__ import annotations
@@ -28,6 +32,7 @@ from random import Random
 
 from etcd_async.errors import (
     AuthOldRevision,
+    Corrupt,
     InvalidAuthToken,
     NoLeader,
     NotSupportedForLearner,
@@ -49,6 +54,7 @@ class Outcome(enum.Enum):
     """What the end of one attempt says about the request; the table is in the module's docstring."""
 
     NOT_SENT = "not sent"
+    UNPROCESSED = "unprocessed"
     DOWN = "down"
     NOT_SERVED = "not served"
     WRONG_MEMBER = "wrong member"
@@ -63,9 +69,15 @@ class Outcome(enum.Enum):
         """True if a write that ended so may have been applied."""
         return self in _AMBIGUOUS
 
+    @property
+    def has_cost(self) -> bool:
+        """True if the attempt has reached a server, so that to repeat it means more work there."""
+        return self not in _COSTLESS
+
 
 _AMBIGUOUS = frozenset({Outcome.LOST, Outcome.UNSURE, Outcome.FAILED})
-_ANY_CALL = frozenset({Outcome.NOT_SENT, Outcome.DOWN, Outcome.NOT_SERVED})
+_COSTLESS = frozenset({Outcome.NOT_SENT, Outcome.DOWN})
+_ANY_CALL = frozenset({Outcome.NOT_SENT, Outcome.UNPROCESSED, Outcome.DOWN, Outcome.NOT_SERVED})
 _REPEATABLE_CALL = _ANY_CALL | {Outcome.LOST, Outcome.UNSURE}
 
 _BY_CODE = {
@@ -87,7 +99,7 @@ def classify(error: RpcError) -> Outcome:
         return Outcome.NOT_SERVED
     if isinstance(error, NotSupportedForLearner):
         return Outcome.WRONG_MEMBER
-    if error.message == _UNHEALTHY:
+    if isinstance(error, Corrupt) or error.message == _UNHEALTHY:  # a corrupt member applies nothing
         return Outcome.REFUSED
     return _BY_CODE.get(error.code, Outcome.REFUSED)
 
@@ -102,10 +114,18 @@ class Action(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What to do after a failed attempt, and after how many seconds."""
+    """
+    What to do after a failed attempt.
+
+    Attributes:
+        action: That.
+        delay: After how many seconds.
+        has_cost: Whether the budget must pay for it.
+    """
 
     action: Action
     delay: float = 0.0
+    has_cost: bool = False
 
 
 _GIVE_UP = Decision(Action.GIVE_UP)
@@ -133,6 +153,11 @@ class Retries:
     _down: int = 0
     _stale: int = 0
 
+    @property
+    def rounds(self) -> int:
+        """How often there was an attempt for every endpoint."""
+        return self._attempts // self.endpoints
+
     def decide(self, outcome: Outcome) -> Decision:
         """Count one failed attempt and return what to do next."""
         self._attempts += 1
@@ -142,7 +167,7 @@ class Retries:
             return self._refresh()
         if not self._may_repeat(outcome):
             return _GIVE_UP
-        return Decision(Action.RETRY, self._delay())
+        return Decision(Action.RETRY, self._delay(), has_cost=outcome.has_cost)
 
     def _refresh(self) -> Decision:
         """
@@ -176,3 +201,56 @@ def wait(backoff: Backoff, failures: int, random: Random) -> float:
     steps = min(failures, 64)  # far past any maximum; keeps the power finite
     plain = min(backoff.initial * backoff.factor**steps, backoff.maximum)
     return plain * (1 + backoff.jitter * random.uniform(-1, 1))
+
+
+class Budget:
+    """
+    What the calls of one client may spend together on attempts beyond their first.
+
+    It is full at first, for the calls in flight that a member takes with it. An attempt costs 1, and gets it back if it
+    was worth it. Every other answer adds a little, and so does time. With nothing left, calls wait for their turn: so
+    under a failure that lasts, servers see the clients' calls and a bounded number beside, but as soon as repeating
+    helps again it pays for itself.
+
+    Args:
+        size: What there is at most.
+        rate: What each second adds.
+        share: What each answer adds, if something is missing.
+
+    Attributes:
+        is_short: Whether anything is missing.
+    """
+
+    def __init__(self, *, size: float = 1000.0, rate: float = 50.0, share: float = 0.1) -> None:
+        self.is_short = False
+        self._size = self._left = size
+        self._rate = rate
+        self._share = share
+        self._counted_at = 0.0
+
+    def spend(self, now: float) -> bool:
+        """Take 1; False if it is not there."""
+        if self.is_short:
+            self._add((now - self._counted_at) * self._rate)
+        self._counted_at = now
+        if self._left < 1:
+            return False
+        self._left -= 1
+        self.is_short = True
+        return True
+
+    def earn(self) -> None:
+        """Count an answer."""
+        self._add(self._share)
+
+    def refund(self) -> None:
+        """Give back what an attempt has cost that was worth it."""
+        self._add(1.0)
+
+    def pause(self, random: Random) -> float:
+        """Return after how many seconds to ask again."""
+        return 5 / self._rate * (1 + random.random())
+
+    def _add(self, amount: float) -> None:
+        self._left = min(self._size, self._left + amount)
+        self.is_short = self._left < self._size

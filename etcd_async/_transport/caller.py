@@ -1,52 +1,38 @@
 """
-One call on several endpoints: which one, with which token, until when, and what to do if it fails.
-
-What to do is decided in `_protocol.retry`, where to go next in `_protocol.endpoints`; here both are carried out.
+The calls of one client: on which endpoint, with which token, until when; what follows a failure is in `pursuit`.
 """
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import Awaitable, Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Sequence
 from random import Random
-from typing import Final, TypeVar
+from typing import Final
 
 import anyio
 
 from etcd_async import _codec
 from etcd_async._pb.etcdserverpb import AuthenticateRequest, AuthenticateResponse
-from etcd_async._protocol.endpoints import Endpoint, EndpointState, Pool, parse
-from etcd_async._protocol.headers import Metadata
-from etcd_async._protocol.retry import Action, Outcome
-from etcd_async._transport.attempts import Call, attempt_deadline, outcome_of, reason_of
+from etcd_async._protocol.endpoints import Endpoint, parse
+from etcd_async._protocol.retry import Budget
+from etcd_async._transport.attempts import Call, attempt_deadline, patience_within
+from etcd_async._transport.calls import Slow
 from etcd_async._transport.callstream import CallStream
-from etcd_async._transport.channel import Channel
+from etcd_async._transport.channel import SLOW_AGE, looks_within
 from etcd_async._transport.failure import AttemptFailed
+from etcd_async._transport.metadata import COMMON_METADATA, HAS_LEADER
 from etcd_async._transport.methods import AUTHENTICATE, Kind, Method
+from etcd_async._transport.pursuit import Place, Pursuit
+from etcd_async._transport.race import Delayed, Race
+from etcd_async._transport.roster import PROBES, Roster
 from etcd_async._transport.stream import Stream
+from etcd_async._transport.tasks import Tasks
 from etcd_async._transport.token import Token
-from etcd_async.errors import Attempt, ClientClosed, DeadlineExceeded, EtcdError, RpcError, StatusCode
+from etcd_async.errors import Attempt, DeadlineExceeded, EtcdError
 from etcd_async.options import TLS, Backoff, Credentials, TransportOptions
-
-COMMON_METADATA: Final[Metadata] = (("client-api-version", "3.5"),)
-HAS_LEADER: Final[Metadata] = (("hasleader", "true"),)
-"""Ends a stream on a member that has lost its leader, instead of leaving it silent: clientv3.WithRequireLeader."""
+from etcd_async.types import EndpointState
 
 LOGIN_TIMEOUT: Final = 10.0  # a login is shared, so it is not bound to the timeout of any one call
-SHORTEST_CONNECT_TIMEOUT: Final = 1.0
-
-T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """Where an attempt goes, and as whom."""
-
-    endpoint: Endpoint
-    channel: Channel
-    metadata: Metadata
 
 
 class Caller:
@@ -56,10 +42,12 @@ class Caller:
     Args:
         endpoints: At least one; the same one twice counts once.
         tls: For endpoints with TLS.
-        options: Of each connection. Of several endpoints each may take only its share of the time to connect.
+        options: Of each connection.
         credentials: Whom to log in as.
         token: What calls carry instead of logging in.
-        backoff: Between rounds of attempts, and until a failed endpoint is tried again.
+        backoff: Between rounds of attempts, and between attempts to connect.
+        probes: Until a failed endpoint is probed.
+        tasks: Whose the probes are; its own if None.
         clock: Monotonic seconds, the same as the channels' own.
         random: For jitter, and for which endpoint comes first.
     """
@@ -73,23 +61,36 @@ class Caller:
         credentials: Credentials | None = None,
         token: str | None = None,
         backoff: Backoff | None = None,
+        probes: Backoff = PROBES,
+        tasks: Tasks | None = None,
         clock: Callable[[], float] = time.monotonic,
         random: Random | None = None,
     ) -> None:
         self._backoff = backoff or Backoff()
         self._random = random or Random()
         self._clock = clock
-        self._pool = Pool(endpoints, backoff=self._backoff, random=self._random)
-        self._tls = tls
-        self._options = _for_several(options or TransportOptions(), len(self._pool))
-        self._channels: dict[str, Channel] = {}
+        self._options = options or TransportOptions()
+        self._tasks = tasks or Tasks(lambda error: None)
+        self._roster = Roster(
+            endpoints,
+            tls=tls,
+            options=self._options,
+            backoff=self._backoff,
+            probes=probes,
+            tasks=self._tasks,
+            clock=clock,
+            random=self._random,
+        )
+        self._pool = self._roster.pool
+        self._channels = self._roster.channels
         self._credentials = credentials
         log_in = self._authenticate if credentials else None
         self._token = Token(log_in, COMMON_METADATA, given=token, causes=self._causes, clock=clock, random=self._random)
-        self._closed = asyncio.Event()
+        self._budget = Budget()
+        self._pursuit = Pursuit(self._roster, self._token, budget=self._budget, clock=clock, random=self._random)
 
     def __repr__(self) -> str:
-        return ", ".join(state.endpoint for state in self.endpoints())
+        return ", ".join(endpoint.text for endpoint in self.addresses())
 
     @property
     def has_user(self) -> bool:
@@ -102,12 +103,27 @@ class Caller:
         return self._options.max_send_bytes
 
     def endpoints(self) -> tuple[EndpointState, ...]:
-        """Return what is known of every endpoint."""
-        return self._pool.state()
+        """Return what is known of every endpoint that calls may go to."""
+        return self._roster.state()
+
+    async def change(self) -> None:
+        """Wait until `endpoints` may say something else; raises `ClientClosed` at the end."""
+        await self._roster.change()
 
     def addresses(self) -> tuple[Endpoint, ...]:
         """Return every endpoint that calls may go to."""
         return self._pool.endpoints
+
+    def set_endpoints(self, endpoints: Sequence[Endpoint]) -> None:
+        """
+        Let calls go to these from now on.
+
+        Calls under way elsewhere may end there within some seconds; streams go on at the new ones.
+
+        Raises:
+            ValueError: There are none.
+        """
+        self._roster.replace(endpoints)
 
     def endpoint(self, text: str) -> Endpoint:
         """
@@ -151,31 +167,39 @@ class Caller:
         if method.needs_token and not token.is_current:
             await token.ready(timeout)
             now = self._clock()
-        at = endpoint or self._pool.choose(now)
+        at = endpoint or self._pool.choose()
         metadata = token.metadata if method.needs_token else COMMON_METADATA
-        channel = self._channels.get(at.text) or self._channel(at)
-        untried = 1 if endpoint else len(self._pool)
-        until = attempt_deadline(deadline, now, repeatable=repeatable, untried=untried)
+        channel = self._channels.get(at.text) or self._roster.channel(at)
+        until, patience, looks = deadline, None, 0
+        if endpoint is None and len(self._pool.endpoints) > 1:
+            patience = patience_within(timeout)
+            if repeatable and method.writes and method.repeatable:
+                until = attempt_deadline(deadline, now, repeatable=True, untried=2)
+            elif repeatable:
+                looks = SLOW_AGE if timeout is None else looks_within(timeout)
         try:
-            answer = await channel.unary(method.path, payload, metadata=metadata, deadline=until)
-        except (EtcdError, AttemptFailed) as error:
+            answer = await channel.unary(
+                method.path, payload, metadata=metadata, deadline=until, patience=patience, looks=looks
+            )
+        except (EtcdError, AttemptFailed, Slow) as error:
             failure = error
         else:
-            self._pool.succeeded(at)
+            if self._pursuit.has_losses:
+                self._pursuit.answered(at, now)
             return answer
-
-        async def attempt(at: _Place, until: float | None) -> bytes:
-            return await at.channel.unary(method.path, payload, metadata=at.metadata, deadline=until)
-
         call = self._call(method, deadline, repeatable=repeatable, only=endpoint)
-        await self._recover(call, _Place(at, channel, metadata), failure)
-        return await self._attempt(call, attempt)
+        return await self._unary(call, payload, Place(at, channel, metadata), now, failure)
 
     async def ask(self, method: Method, payload: bytes, *, timeout: float | None) -> bytes:
         """Send one request on a duplex stream of its own and return its first answer; errors are those of `unary`."""
+        call = self._call(method, self._deadline(timeout))
 
-        async def attempt(at: _Place, until: float | None) -> bytes:
-            stream = await at.channel.open(method.path, metadata=at.metadata, deadline=until)
+        async def attempt(at: Place) -> bytes:
+            now = self._clock()
+            patience = call.patience(now)
+            stream = await at.channel.open(
+                method.path, metadata=at.metadata, deadline=call.until(now), patience=patience
+            )
             try:
                 stream.send(payload, end=True)
                 answer = await stream.receive()
@@ -183,9 +207,10 @@ class Caller:
                 stream.cancel()
             if answer is None:
                 raise AttemptFailed(at.endpoint.text, "the server ended the stream without an answer", sent=True)
+            self._pursuit.answered(at.endpoint, now)
             return answer
 
-        return await self._attempt(self._call(method, self._deadline(timeout)), attempt)
+        return await self._pursuit.attempts(call, attempt)
 
     async def open(
         self,
@@ -213,20 +238,27 @@ class Caller:
             DeadlineExceeded: *timeout* passed.
             ClientClosed: The client was closed.
         """
+        call = self._call(method, self._deadline(timeout), only=endpoint)
+        call.tried.update(avoid)
 
-        async def attempt(at: _Place, until: float | None) -> CallStream:
-            stream = await self._open(method, at, until, limit)
+        async def attempt(at: Place) -> CallStream:
+            now = self._clock()
+            stream = await self._open(call, at, limit)
             try:
                 if payload is not None:
                     stream.send(payload, end=True)
             except EtcdError:  # larger than may be sent
                 stream.cancel()
                 raise
-            return CallStream(stream, at.endpoint, lambda error: self._note(at, error))
+            pursuit = self._pursuit
+            return CallStream(
+                stream,
+                at.endpoint,
+                note=lambda error: pursuit.note(at, error),
+                answered=lambda: pursuit.answered(at.endpoint, now),
+            )
 
-        call = self._call(method, self._deadline(timeout), only=endpoint)
-        call.tried.update(avoid)
-        return await self._attempt(call, attempt)
+        return await self._pursuit.attempts(call, attempt)
 
     async def log_in(self, *, timeout: float | None) -> None:
         """Make sure that user and password are accepted, if there are any; errors are those of `unary`."""
@@ -235,63 +267,48 @@ class Caller:
 
     async def aclose(self) -> None:
         """End every call and stream with `ClientClosed`, and the connections; from any task, any number of times."""
-        self._closed.set()
+        self._roster.is_closed = True
+        self._pursuit.close()
+        await self._tasks.aclose()
         await self._token.aclose()
-        async with anyio.create_task_group() as group:
-            for channel in self._channels.values():
-                group.start_soon(channel.aclose)
+        await self._roster.aclose()
 
-    async def _attempt(self, call: Call, attempt: Callable[[_Place, float | None], Awaitable[T]]) -> T:
-        """Make attempts until one succeeds or no other may be made."""
-        while True:
+    async def _unary(
+        self, call: Call, payload: bytes, at: Place, started: float, failure: EtcdError | AttemptFailed | Slow
+    ) -> bytes:
+        """Go on with a call whose first attempt failed, or is slow."""
+
+        async def attempt(at: Place) -> bytes:
             now = self._clock()
-            if call.method.needs_token and not self._token.is_current:
-                await self._token.ready(call.remaining(now))
-            at = self._place(call, now)
+            looks = looks_within(call.remaining(now)) if call.reads and not call.is_bound else 0
             try:
-                result = await attempt(at, call.until(now))
-            except (EtcdError, AttemptFailed) as error:
-                failure = error
-            else:
-                self._pool.succeeded(at.endpoint)
-                return result
-            await self._recover(call, at, failure)
+                answer = await at.channel.unary(
+                    call.method.path,
+                    payload,
+                    metadata=at.metadata,
+                    deadline=call.deadline if call.reads else call.until(now),
+                    patience=call.patience(now),
+                    looks=looks,
+                )
+            except Slow as slow:
+                raise Delayed(at, now, slow) from None
+            self._pursuit.answered(at.endpoint, now)
+            return answer
 
-    def _place(self, call: Call, now: float) -> _Place:
-        endpoint = call.only or self._pool.choose(now, call.tried)
-        metadata = self._token.metadata if call.method.needs_token else COMMON_METADATA
-        return _Place(endpoint, self._channels.get(endpoint.text) or self._channel(endpoint), metadata)
+        try:
+            if isinstance(failure, Slow):
+                raise Delayed(at, started, failure)
+            await self._pursuit.recover(call, at, failure)
+            return await self._pursuit.attempts(call, attempt)
+        except Delayed as delayed:
+            return await Race(self._pursuit, call, attempt).run(delayed)
 
-    async def _recover(self, call: Call, at: _Place, error: EtcdError | AttemptFailed) -> None:
-        """Wait until the next attempt is due; raise if there is none."""
-        self._note(at, error)
-        decision = call.failed(at.endpoint, error)
-        remaining = call.remaining(self._clock())
-        if decision.action is Action.GIVE_UP or (remaining is not None and remaining <= decision.delay):
-            raise call.final(error) from error.__cause__
-        if decision.delay:
-            with anyio.move_on_after(decision.delay):
-                await self._closed.wait()
-
-    def _note(self, at: _Place, error: EtcdError | AttemptFailed) -> None:
-        """Draw the conclusions of a failure for calls to come."""
-        if outcome_of(error) is Outcome.STALE_TOKEN:
-            self._token.drop(at.metadata)
-        if isinstance(error, AttemptFailed | DeadlineExceeded) or _is_unavailable(error):
-            self._pool.failed(at.endpoint, self._clock(), reason_of(error))
-
-    async def _open(self, method: Method, at: _Place, until: float | None, limit: int | None) -> Stream:
-        metadata = at.metadata + HAS_LEADER if method.kind is Kind.DUPLEX else at.metadata
-        with anyio.move_on_after(None if until is None else until - self._clock()):
-            return await at.channel.open(method.path, metadata=metadata, limit=limit)
+    async def _open(self, call: Call, at: Place, limit: int | None) -> Stream:
+        metadata = at.metadata + HAS_LEADER if call.method.kind is Kind.DUPLEX else at.metadata
+        now = self._clock()
+        with anyio.move_on_after(call.remaining(now)):
+            return await at.channel.open(call.method.path, metadata=metadata, patience=call.patience(now), limit=limit)
         raise DeadlineExceeded("the deadline passed while connecting")
-
-    def _channel(self, endpoint: Endpoint) -> Channel:
-        if self._closed.is_set():
-            raise ClientClosed
-        channel = Channel(endpoint, tls=self._tls, options=self._options, backoff=self._backoff)
-        self._channels[endpoint.text] = channel
-        return channel
 
     def _call(
         self, method: Method, deadline: float | None, *, repeatable: bool = True, only: Endpoint | None = None
@@ -312,20 +329,10 @@ class Caller:
 
     def _causes(self) -> list[Attempt]:
         """Return what is wrong with the endpoints, for a call that came no further than the login."""
-        return [Attempt(state.endpoint, state.last_error) for state in self._pool.state() if not state.is_healthy]
+        return [Attempt(each.endpoint.text, each.last_error) for each in self._pool.health() if not each.is_healthy]
 
     async def _authenticate(self) -> str:
         assert self._credentials is not None
         request = AuthenticateRequest(name=self._credentials.user, password=self._credentials.password)
         answer = await self.unary(AUTHENTICATE, _codec.encode(request), timeout=LOGIN_TIMEOUT)
         return _codec.decode(AuthenticateResponse, answer).token
-
-
-def _for_several(options: TransportOptions, endpoints: int) -> TransportOptions:
-    """Return options under which the endpoints that swallow connections leave time for the others."""
-    share = max(SHORTEST_CONNECT_TIMEOUT, options.connect_timeout / endpoints)
-    return options if share >= options.connect_timeout else replace(options, connect_timeout=share)
-
-
-def _is_unavailable(error: EtcdError | AttemptFailed) -> bool:
-    return isinstance(error, RpcError) and error.code is StatusCode.UNAVAILABLE

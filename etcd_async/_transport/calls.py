@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from abc import abstractmethod
+from collections.abc import Callable
 
 from etcd_async._protocol.exchange import Exchange, ExchangeOver
 from etcd_async._protocol.grpc import PREFIX_SIZE, Head, MessageReader, check_start, is_whole, outcome
@@ -58,7 +59,7 @@ class Call(Exchange):
             attempts = [Attempt(self.endpoint, reason)]
             self.on_failed(DeadlineExceeded(attempts=attempts, maybe_applied=is_sent))
         else:
-            self.on_failed(AttemptFailed(self.endpoint, reason, sent=is_sent))
+            self.on_failed(AttemptFailed(self.endpoint, reason, sent=is_sent, has_left=self.is_sent))
 
     def check_has_started(self) -> None:
         """Raise `ProtocolError` if no headers came yet."""
@@ -93,15 +94,34 @@ class Call(Exchange):
             raise ExchangeOver(error)
 
 
+class Slow(Exception):
+    """
+    Raised to the caller of a call that takes long, so that it may ask somebody else, too; the call goes on.
+
+    Attributes:
+        answer: Becomes the bytes of the answer, or its error.
+        abandon: Gives the call up.
+    """
+
+    def __init__(self, answer: asyncio.Future[bytes], abandon: Callable[[], None]) -> None:
+        self.answer = answer
+        self.abandon = abandon
+        super().__init__()
+
+
 class Unary(Call):
     """
     One request and its one answer.
 
     Args:
-        answer: Becomes the bytes of the answer, or its error.
+        answer: Becomes the bytes of the answer, or its error; or `Slow`, and then there is another.
+        looks: After how many looks the caller wants to know that it is slow; 0 for never.
+
+    Attributes:
+        age: How many looks there were.
     """
 
-    __slots__ = ("_message", "_reader", "answer")
+    __slots__ = ("_looks", "_message", "_reader", "age", "answer")
 
     def __init__(
         self,
@@ -112,9 +132,12 @@ class Unary(Call):
         endpoint: str,
         deadline: float | None,
         limit: int,
+        looks: int = 0,
     ) -> None:
         super().__init__(block, message, endpoint=endpoint, deadline=deadline, limit=limit)
         self.answer = answer
+        self.age = 0
+        self._looks = looks
         self._message: bytes | None = None
         self._reader: MessageReader | None = None
 
@@ -137,6 +160,14 @@ class Unary(Call):
             if self._message is not None:
                 raise ProtocolError("the server sent two messages for one answer")
             self._message = message
+
+    def on_look(self, abandon: Callable[[Exchange], None]) -> None:
+        """Grow older; if it is slow now, and no part of the answer has come, tell the caller."""
+        self.age += 1
+        waiting = self.answer
+        if self.age == self._looks and not self._has_started and not waiting.done():
+            self.answer = waiting.get_loop().create_future()
+            waiting.set_exception(Slow(self.answer, lambda: abandon(self)))
 
     def on_failed(self, error: Exception) -> None:
         """Give *error* to the caller."""

@@ -15,14 +15,28 @@ class CallStream:
     """
     A stream on one endpoint; made by `Caller.open`.
 
+    Args:
+        stream: The stream itself.
+        endpoint: Where it runs.
+        note: Called with the error that ends it.
+        answered: Called when the first message has come.
+
     Attributes:
         endpoint: Where it runs.
     """
 
-    def __init__(self, stream: Stream, endpoint: Endpoint, note: Callable[[EtcdError | AttemptFailed], None]) -> None:
+    def __init__(
+        self,
+        stream: Stream,
+        endpoint: Endpoint,
+        *,
+        note: Callable[[EtcdError | AttemptFailed], None],
+        answered: Callable[[], None],
+    ) -> None:
         self.endpoint = endpoint
         self._stream = stream
         self._note = note
+        self._answered: Callable[[], None] | None = answered
 
     @property
     def connection(self) -> Connection:
@@ -49,13 +63,17 @@ class CallStream:
             ClientClosed: The client was closed.
         """
         try:
-            return await self._stream.receive()
+            message = await self._stream.receive()
         except AttemptFailed as error:
             self._note(error)
             raise Unavailable([Attempt(error.endpoint, error.reason)]) from error.__cause__
         except EtcdError as error:
             self._note(error)
             raise
+        if self._answered is not None:
+            self._answered()
+            self._answered = None
+        return message
 
     def refused(self, error: EtcdError) -> None:
         """Take the news that the stream was given up for a reason of its own: a token refused on it, no answers."""

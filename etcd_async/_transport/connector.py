@@ -12,6 +12,8 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from collections.abc import Callable
+from contextvars import Context
 from random import Random
 from typing import Final
 
@@ -37,13 +39,23 @@ class Connector:
         tls: How, if the endpoint does not say "plain".
         options: Times and sizes.
         backoff: Between attempts.
+        on_change: Called when there is a connection for new calls, and when there is none any more.
 
     Attributes:
         is_secure: Whether connections use TLS.
         current: The connection for new calls; it may have ended since.
+        live: Every connection whose transport is not gone.
     """
 
-    def __init__(self, endpoint: Endpoint, *, tls: TLS | None, options: TransportOptions, backoff: Backoff) -> None:
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        *,
+        tls: TLS | None,
+        options: TransportOptions,
+        backoff: Backoff,
+        on_change: Callable[[], None] = lambda: None,
+    ) -> None:
         self.endpoint = endpoint
         self.current: Connection | None = None
         self.is_secure = endpoint.tls if endpoint.tls is not None else tls is not None
@@ -52,22 +64,25 @@ class Connector:
         self._backoff = backoff
         self._random = Random()
         self._ping_interval = options.ping_interval
-        self._live: set[Connection] = set()
+        self._on_change = on_change
+        self.live: set[Connection] = set()
         self._attempt: asyncio.Task[AttemptFailed | None] | None = None
         self._failures = 0
         self._failed_at = self._retry_at = -math.inf
         self._down_since: float | None = -math.inf  # never reached, so far; None while it is not known to be down
         self._last_reason = ""
         self._is_closed = False
+        self._has_left = False
 
-    async def connected(self, deadline: float | None) -> Connection:
+    async def connected(self, deadline: float | None, patience: float | None = None) -> Connection:
         """
         Return a usable connection, making one if there is none.
 
-        Cancelling this, or its deadline, leaves the attempt to the others who wait for it.
+        Cancelling this, or its deadline, leaves the attempt to the others who wait for it; so does *patience*, in
+        seconds, and if nobody waits the connection is still there for the next call.
 
         Raises:
-            AttemptFailed: It could not be made.
+            AttemptFailed: It could not be made, or not yet.
             DeadlineExceeded: *deadline* (monotonic clock) passed.
             ClientClosed: The connector was closed.
         """
@@ -77,8 +92,10 @@ class Connector:
         if self._is_too_soon(deadline):
             raise self._failed(self._last_reason)
         if self._attempt is None:
-            self._attempt = asyncio.create_task(self._try(), name=f"etcd_async.connect {self.endpoint.text}")
-        failure = await self._outcome(self._attempt, deadline)
+            # A context of its own: the connection outlives the request, or the trace, that happens to need it first.
+            name = f"etcd_async.connect {self.endpoint.text}"
+            self._attempt = asyncio.create_task(self._try(), name=name, context=Context())
+        failure = await self._outcome(self._attempt, deadline, patience)
         if failure is not None:
             raise self._failed(failure.reason)
         if self.current is None or not self.current.is_usable:
@@ -90,28 +107,44 @@ class Connector:
         self._is_closed = True
         if self._attempt is not None:
             self._attempt.cancel()
-        for connection in list(self._live):
+        for connection in list(self.live):
             connection.close()
 
     def abort(self) -> None:
         """End all connections now."""
         self.close()
-        for connection in list(self._live):
-            connection.abort("closed by this client")
+        self.cut("closed by this client")
+
+    def leave(self) -> None:
+        """Make no other connection, and end the present ones when nothing goes on there any more."""
+        self._has_left = True
+        if self._attempt is not None:
+            self._attempt.cancel()
+        for connection in list(self.live):
+            connection.retire()
+
+    def cut(self, reason: str) -> None:
+        """End all connections now; calls and streams learn that they were lost."""
+        for connection in list(self.live):
+            connection.abort(reason)
 
     async def wait_closed(self) -> None:
         """Wait until every transport and task is gone; bounded by `connection.CLOSE_GRACE`."""
-        pending: list[asyncio.Future[None] | asyncio.Task[AttemptFailed | None]] = [c.closed for c in self._live]
+        pending: list[asyncio.Future[None] | asyncio.Task[AttemptFailed | None]] = [c.closed for c in self.live]
         if self._attempt is not None:
             pending.append(self._attempt)
         if pending:
             await asyncio.wait(pending)
 
     async def _outcome(
-        self, attempt: asyncio.Task[AttemptFailed | None], deadline: float | None
+        self, attempt: asyncio.Task[AttemptFailed | None], deadline: float | None, patience: float | None
     ) -> AttemptFailed | None:
-        await asyncio.wait({attempt}, timeout=None if deadline is None else max(0.0, deadline - time.monotonic()))
+        left = None if deadline is None else max(0.0, deadline - time.monotonic())
+        is_patient = patience is None or (left is not None and left <= patience)
+        await asyncio.wait({attempt}, timeout=left if is_patient else patience)
         self._check_open()
+        if not attempt.done() and not is_patient:
+            return self._failed(f"no connection within {patience:g} s")
         if not attempt.done():
             known = [Attempt(self.endpoint.text, self._last_reason)] if self._last_reason else []
             raise DeadlineExceeded(f"the deadline passed while connecting to {self.endpoint.text}", attempts=known)
@@ -177,6 +210,7 @@ class Connector:
             raise self._failed(connection.reason or "the connection was lost at once")
         self.current = connection
         self._down_since = None
+        self._on_change()
 
     def _link(self, transport: asyncio.Transport, control: Control) -> Connection:
         connection = Connection(
@@ -187,8 +221,8 @@ class Connector:
             ping_interval=self._ping_interval,
             on_over=self._on_over,
         )
-        self._live.add(connection)
-        connection.closed.add_done_callback(lambda _: self._live.discard(connection))
+        self.live.add(connection)
+        connection.closed.add_done_callback(lambda _: self.live.discard(connection))
         return connection
 
     def _on_over(self, connection: Connection) -> None:
@@ -203,6 +237,7 @@ class Connector:
             self._last_reason = connection.reason or ""
         else:
             self._note_failure(connection.reason or "the connection was lost at once")
+        self._on_change()
 
     def _note_failure(self, reason: str) -> None:
         self._last_reason = reason
@@ -227,3 +262,5 @@ class Connector:
     def _check_open(self) -> None:
         if self._is_closed:
             raise ClientClosed()
+        if self._has_left:
+            raise AttemptFailed(self.endpoint.text, "the endpoint is no longer in use", sent=False)

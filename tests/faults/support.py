@@ -94,7 +94,7 @@ def own_tasks() -> list[str]:
 def open_exchanges(client: Client) -> int:
     """Return how many calls and streams are open on the client's connections, or wait to be."""
     channels = client._core.caller._channels.values()
-    outboxes = [connection.outbox for channel in channels for connection in channel._connector._live]
+    outboxes = [connection.outbox for channel in channels for connection in channel._connector.live]
     return sum(len(outbox.open) + len(outbox._waiting) for outbox in outboxes)
 
 

@@ -72,7 +72,7 @@ async def test_an_answer_past_the_clients_limit_is_refused_and_the_connection_go
     await fill(client, 8)
     async with Client(server.endpoint, transport=TransportOptions(max_receive_bytes=4 * MIB)) as limited:
         async with limited.watch("/k") as watch:
-            [connection] = limited._core.caller._channels[server.endpoint]._connector._live
+            [connection] = limited._core.caller._channels[server.endpoint]._connector.live
             with pytest.raises(ResponseTooLarge) as caught:
                 await limited.range(prefix="/large/")
             assert not caught.value.maybe_applied

@@ -1,13 +1,8 @@
-"""How endpoints are spelled, and which one a call goes to next."""
-
-from random import Random
+"""How endpoints are spelled."""
 
 import pytest
 
-from etcd_async._protocol.endpoints import Endpoint, EndpointState, Pool, parse
-from etcd_async.options import Backoff
-
-STEADY = Backoff(initial=1.0, factor=2.0, maximum=5.0, jitter=0.0)
+from etcd_async._protocol.endpoints import Endpoint, parse
 
 
 @pytest.mark.parametrize(
@@ -113,85 +108,3 @@ def test_a_password_in_an_endpoint_is_refused_and_not_shown(text: str) -> None:
 def test_an_endpoint_must_be_text() -> None:
     with pytest.raises(TypeError, match="not int"):
         parse(2379)  # type: ignore[arg-type]
-
-
-A, B, C = (parse(f"http://{name}:1") for name in "abc")
-
-
-def pool(*endpoints: Endpoint, seed: int = 0) -> Pool:
-    return Pool(endpoints or (A, B, C), backoff=STEADY, random=Random(seed))
-
-
-def test_endpoints_are_taken_in_turn() -> None:
-    turns = pool()
-    chosen = [turns.choose(0.0) for _ in range(6)]
-    assert chosen[:3] == chosen[3:]
-    assert set(chosen) == {A, B, C}
-
-
-def test_clients_with_one_list_start_at_different_members() -> None:
-    assert {pool(seed=seed).choose(0.0) for seed in range(30)} == {A, B, C}
-
-
-def test_the_same_endpoint_twice_counts_once() -> None:
-    assert len(pool(A, B, A)) == 2
-
-
-def test_no_endpoint_is_refused() -> None:
-    with pytest.raises(ValueError, match="at least one"):
-        Pool([], backoff=STEADY, random=Random(0))
-
-
-def test_a_failed_endpoint_is_passed_over_until_it_is_due() -> None:
-    turns = pool(A, B)
-    turns.failed(A, 10.0, "refused")
-    assert {turns.choose(10.9) for _ in range(4)} == {B}
-    assert {turns.choose(11.0) for _ in range(4)} == {A, B}
-
-
-def test_a_success_takes_an_endpoint_back_at_once() -> None:
-    turns = pool(A, B)
-    turns.failed(A, 10.0, "refused")
-    turns.succeeded(A)
-    assert {turns.choose(10.0) for _ in range(4)} == {A, B}
-
-
-def test_excluded_endpoints_are_left_out_while_others_are_left() -> None:
-    turns = pool()
-    assert {turns.choose(0.0, [A, B]) for _ in range(4)} == {C}
-    turns.failed(C, 0.0, "refused")
-    assert {turns.choose(0.0, [A, B]) for _ in range(4)} == {C}
-    assert {turns.choose(0.0, [A, B, C]) for _ in range(4)} == {A, B}
-
-
-def test_if_all_are_set_aside_the_one_due_soonest_is_taken() -> None:
-    turns = pool()
-    for endpoint, at in ((B, 0.0), (C, 0.1), (A, 0.2)):
-        turns.failed(endpoint, at, "refused")
-    assert [turns.choose(0.3) for _ in range(3)] == [B, B, B]
-
-
-def test_the_wait_grows_with_failures_in_a_row_up_to_its_maximum() -> None:
-    turns = pool(A, B)
-    now, waits = 0.0, []
-    for _ in range(5):
-        turns.failed(A, now, "refused")
-        waits.append(next(after for after in (1, 2, 4, 5) if A in {turns.choose(now + after) for _ in range(2)}))
-        now += waits[-1]
-    assert waits == [1, 2, 4, 5, 5]
-
-
-def test_many_calls_failing_at_once_count_as_one_failure() -> None:
-    turns = pool(A, B)
-    for _ in range(64):
-        turns.failed(A, 5.0, "connection lost")
-    turns.failed(A, 5.5, "refused")
-    assert turns.state()[0] == EndpointState("http://a:1", False, 1, 5.0, "refused")
-    assert A in {turns.choose(6.0) for _ in range(2)}
-
-
-def test_the_state_tells_since_when_and_why() -> None:
-    turns = pool(A, B)
-    turns.failed(B, 3.0, "refused")
-    turns.failed(B, 9.0, "timed out")
-    assert turns.state() == (EndpointState("http://a:1"), EndpointState("http://b:1", False, 2, 3.0, "timed out"))

@@ -10,9 +10,11 @@ from etcd_async import _codec
 from etcd_async._pb.etcdserverpb import AuthenticateRequest, AuthenticateResponse
 from etcd_async._protocol.endpoints import parse
 from etcd_async._protocol.retry import MAX_STALE
-from etcd_async._transport import caller as module
-from etcd_async._transport.caller import COMMON_METADATA, HAS_LEADER, Caller
+from etcd_async._transport import roster as module
+from etcd_async._transport.caller import Caller
+from etcd_async._transport.channel import SLOW_AGE
 from etcd_async._transport.failure import AttemptFailed
+from etcd_async._transport.metadata import COMMON_METADATA, HAS_LEADER
 from etcd_async._transport.methods import LEASE_GRANT, LEASE_KEEP_ALIVE, PUT, RANGE, RANGE_STREAM, TXN, WATCH, Method
 from etcd_async.errors import (
     Attempt,
@@ -251,20 +253,43 @@ async def test_no_attempt_is_waited_for_that_the_deadline_does_not_allow(network
     assert len(network.asked) == 1
 
 
-async def test_an_endpoint_that_swallows_everything_costs_a_read_half_of_its_time(network: Network) -> None:
+async def test_an_endpoint_that_swallows_everything_costs_what_may_be_repeated_half_of_its_time(
+    network: Network,
+) -> None:
     clock = Clock()
     caller = caller_of(A, B, clock=clock)
-
-    async def call() -> None:
-        await caller.unary(RANGE, b"", timeout=8.0)
-
     network.answers[A] = network.answers[B] = [DeadlineExceeded(maybe_applied=True), b"answer"]
-    await call()
+    await caller.unary(LEASE_GRANT, b"", timeout=8.0)
     swallowing, answering = network.asked
     assert swallowing.deadline == 1004.0
     assert answering.endpoint != swallowing.endpoint
     assert answering.deadline == 1008.0
-    assert [state.is_healthy for state in caller.endpoints()].count(False) == 1
+
+
+async def test_a_read_has_all_of_its_time_on_each_endpoint_and_is_told_when_it_is_slow(network: Network) -> None:
+    network.answers[A] = network.answers[B] = [lost("it"), b"answer"]
+    await caller_of(A, B).unary(RANGE, b"", timeout=8.0)
+    assert [asked.deadline for asked in network.asked] == [1008.0, 1008.0]
+    assert [asked.looks for asked in network.asked] == [SLOW_AGE, SLOW_AGE]
+
+
+@pytest.mark.parametrize(
+    ("timeout", "looks", "patience"), [(None, SLOW_AGE, 1.0), (5.0, SLOW_AGE, 1.0), (1.6, 4, 0.8), (0.3, 2, None)]
+)
+async def test_where_there_are_others_an_endpoint_gets_a_part_of_the_time(
+    network: Network, timeout: float | None, looks: int, patience: float | None
+) -> None:
+    await caller_of(A, B).unary(RANGE, b"", timeout=timeout)
+    assert (network.asked[0].looks, network.asked[0].patience) == (looks, patience)
+    await caller_of(A).unary(RANGE, b"", timeout=timeout)
+    assert (network.asked[1].looks, network.asked[1].patience) == (0, None)
+
+
+async def test_patience_with_connections_grows_from_round_to_round(network: Network) -> None:
+    network.answers[A] = network.answers[B] = [refused("it")]
+    with pytest.raises(Unavailable):
+        await caller_of(A, B).unary(PUT, b"", timeout=60.0)
+    assert [asked.patience for asked in network.asked[:6]] == [1.0, 1.0, 2.0, 2.0, 4.0, 4.0]
 
 
 async def test_a_write_has_all_of_its_time_on_each_endpoint(network: Network) -> None:
@@ -272,31 +297,10 @@ async def test_a_write_has_all_of_its_time_on_each_endpoint(network: Network) ->
     assert network.asked[0].deadline == 1008.0
 
 
-@pytest.mark.parametrize(
-    ("endpoints", "configured", "expected"),
-    [([A], 5.0, 5.0), ([A, B], 5.0, 2.5), ([A, B, C], 2.0, 1.0), ([A, B], 0.5, 0.5)],
-)
-async def test_several_endpoints_share_the_time_to_connect(
-    network: Network, endpoints: list[str], configured: float, expected: float
-) -> None:
-    caller = caller_of(*endpoints, options=TransportOptions(connect_timeout=configured))
+async def test_all_the_time_to_connect_is_left_to_the_connection_itself(network: Network) -> None:
+    caller = caller_of(A, B, C, options=TransportOptions(connect_timeout=2.0))
     await caller.unary(RANGE, b"", timeout=5.0)
-    assert network.channels[0].options.connect_timeout == expected
-
-
-async def test_the_states_of_endpoints_tell_what_happened(network: Network) -> None:
-    clock = Clock()
-    caller = caller_of(A, B, clock=clock)
-    network.answers[A] = [refused(A), b"answer"]
-    while A not in network.places():
-        await caller.unary(RANGE, b"", timeout=5.0)
-    down, up = caller.endpoints()
-    assert (down.endpoint, down.is_healthy, down.since, down.last_error) == (A, False, 1000.0, "connection refused")
-    assert up.is_healthy
-    clock.now += 10
-    await caller.unary(RANGE, b"", timeout=5.0)
-    await caller.unary(RANGE, b"", timeout=5.0)
-    assert caller.endpoints()[0].is_healthy
+    assert network.channels[0].options.connect_timeout == 2.0
 
 
 async def test_a_cancelled_call_is_cancelled_at_once(network: Network) -> None:
@@ -408,7 +412,7 @@ async def test_without_a_user_a_demand_for_one_is_final_after_a_few_attempts(net
     assert len(network.asked) == MAX_STALE
 
 
-async def test_a_slow_login_leaves_the_first_attempt_half_of_what_is_left(
+async def test_a_slow_login_leaves_the_first_attempt_what_is_left(
     network: Network, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = Clock()
@@ -420,7 +424,7 @@ async def test_a_slow_login_leaves_the_first_attempt_half_of_what_is_left(
 
     monkeypatch.setattr(caller._token, "_log_in", log_in)
     await caller.unary(RANGE, b"", timeout=5.0)
-    assert network.asked[0].deadline == 1004.0
+    assert network.asked[0].deadline == 1005.0
 
 
 async def test_a_wrong_password_is_told_without_telling_the_password(network: Network) -> None:
