@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from etcd_async import Client, Member
+from etcd_async import Client, Member, ProtocolError
 
 
 @pytest.fixture
@@ -87,6 +87,21 @@ async def test_a_client_of_several_must_say_which_one_is_to_be_worked_on() -> No
         await client.maintenance.defragment()
     with pytest.raises(ValueError, match="endpoint must be given: the client has several"):
         await client.maintenance.hash_kv()
+
+
+async def test_an_answer_that_can_not_be_read_leaves_open_what_a_change_did(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def garbled(*_arguments: object, **_options: object) -> bytes:
+        return b"\xff"
+
+    monkeypatch.setattr(client._core.caller, "unary", garbled)
+    with pytest.raises(ProtocolError) as change:
+        await client.cluster.remove(1)
+    assert change.value.maybe_applied
+    with pytest.raises(ProtocolError) as question:
+        await client.cluster.list()
+    assert not question.value.maybe_applied
 
 
 def test_a_member_that_has_a_name_was_started() -> None:
