@@ -18,6 +18,9 @@ SPARE: Final = 10_000
 PER_READ: Final = 16
 """Of frames that may come at any time (pings, settings, empty data, unknown ones): those that a read may bring."""
 
+PER_DATA: Final = 2
+"""Of window updates: those that a frame of data of ours may be answered with, one for its stream and one for all."""
+
 PER_STREAM: Final = 8
 """Of frames about streams that are over, and of 1xx heads: those that a stream may see in its life."""
 
@@ -25,10 +28,10 @@ PER_STREAM: Final = 8
 class Floods:
     """What the peer of one connection has wasted."""
 
-    __slots__ = ("_idle", "_late")
+    __slots__ = ("_idle", "_late", "_windows")
 
     def __init__(self) -> None:
-        self._idle = self._late = 0
+        self._idle = self._late = self._windows = 0
 
     def read(self) -> None:
         """Begin another read from the transport."""
@@ -56,3 +59,14 @@ class Floods:
         self._late += 1
         if self._late > SPARE + PER_STREAM * opened:
             raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "a flood of frames of streams that are over")
+
+    def window(self, data_frames: int) -> None:
+        """
+        Count a window update; *data_frames* is how many frames of data were ever sent.
+
+        Raises:
+            ConnectionFault: There were too many.
+        """
+        self._windows += 1
+        if self._windows > SPARE + PER_DATA * data_frames:
+            raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "a flood of window updates")

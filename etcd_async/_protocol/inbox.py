@@ -205,14 +205,14 @@ class Inbox:
         exchange.on_lost(f"the server reset the stream: {code_name(code)}", is_sent=is_sent)
 
     def _on_window_update(self, flags: int, stream_id: int, payload: bytes) -> None:
+        self._floods.window(self._outbox.data_frames)
         if not stream_id:
-            self._floods.idle()
             self._host.on_control(frame(WINDOW_UPDATE, flags, 0, payload))
             return
         increment = read_word(payload, "WINDOW_UPDATE") & 0x7FFFFFFF
         exchange = self._open.get(stream_id)
         if exchange is None:
-            self._check_known(stream_id, "WINDOW_UPDATE")
+            self._check_known(stream_id, "WINDOW_UPDATE", counts=False)
         elif not increment:
             self._fail(exchange, ProtocolError("the server opened a window by 0"))
         elif not self._outbox.window_opened(exchange, increment):

@@ -80,6 +80,7 @@ class Outbox:
         self._ready: OrderedDict[Exchange, None] = OrderedDict()
         self._frames: list[bytes] = []
         self._next_id = 1
+        self._pieces = 0
         self._initial_window = peer.remote_settings.initial_window_size
         self._max_open = peer.remote_settings.max_concurrent_streams
 
@@ -102,6 +103,11 @@ class Outbox:
     def opened(self) -> int:
         """How many streams there ever were."""
         return self._next_id >> 1
+
+    @property
+    def data_frames(self) -> int:
+        """How many frames of data were sent, or a few more."""
+        return self.opened + self._pieces
 
     def was_opened(self, stream_id: int) -> bool:
         """Tell whether *stream_id* is, or was, a stream of ours."""
@@ -262,6 +268,7 @@ class Outbox:
         exchange.is_queued = False
         if not size:
             return 0
+        self._pieces += 1
         piece = bytes(backlog[:size])
         del backlog[:size]
         peer.outbound_flow_control_window -= size

@@ -147,7 +147,7 @@ def _scripted(source: Source) -> bytes:
             payload = b"\0" + len(body).to_bytes(4, "big") + body
         else:
             payload = source.string()
-        repeats = 1 + source.number(3) * source.number()
+        repeats = 1 + source.number() * 16 if source.number() == 255 and len(payload) < 20 else 1
         out.append(frames.frame(kind, flags, stream_id, payload) * repeats)
     return b"".join(out)
 

@@ -39,7 +39,6 @@ IDLE = {
     "ping answers": frames.frame(frames.PING, frames.ACK, 0, b"pingping"),
     "settings": frames.frame(frames.SETTINGS, 0, 0),
     "goodbye": frames.frame(frames.GOAWAY, 0, 0, b"\x7f\xff\xff\xff\0\0\0\0"),
-    "window": frames.window_update(0, 1),
     "empty data": frames.frame(frames.DATA, 0, 3),
     "unknown": frames.frame(0xFA, 0, 3, b"x"),
     "priority": frames.frame(frames.PRIORITY, 0, 3, bytes(5)),
@@ -47,6 +46,8 @@ IDLE = {
 LATE = {
     "headers": CLOSED,
     "reset": frames.rst_stream(1, ErrorCode.CANCEL),
+    "window": frames.window_update(0, 1),
+    "window of a stream": frames.window_update(3, 1),
     "window of a closed stream": frames.window_update(1, 1),
     "empty data of a closed stream": frames.frame(frames.DATA, 0, 1),
     "1xx": frames.frame(frames.HEADERS, frames.END_HEADERS, 3, b"\x08\x03103"),
@@ -66,7 +67,7 @@ def test_a_few_with_each_read_never_do(frame: bytes) -> None:
 
 
 @pytest.mark.parametrize("frame", LATE.values(), ids=LATE)
-def test_a_flood_of_frames_of_streams_that_are_over_ends_the_connection(frame: bytes) -> None:
+def test_a_flood_of_late_frames_or_window_updates_ends_the_connection_however_slow_it_is(frame: bytes) -> None:
     assert SPARE - 1000 < borne(scene(), frame, at_once=10) < SPARE + 1000
 
 
@@ -108,3 +109,18 @@ def test_the_allowance_of_late_frames_grows_with_the_streams() -> None:
         floods.late(10)
     with pytest.raises(ConnectionFault, match="streams that are over"):
         floods.late(10)
+
+
+def test_a_peer_may_open_its_windows_for_each_frame_of_data() -> None:
+    made = Scene(stream_window=2**30, connection_window=2**30)
+    made.peer.settings.initial_window_size = made.peer.outbound_flow_control_window = 2**30
+    made.outbox.settings_changed()
+    made.inbox.receive(GREETING)
+    pieces = 2 * SPARE
+    made.exchanges = [type(Scene(1).exchanges[0])(bytes(pieces * 1000))]
+    made.peer.max_outbound_frame_size = 1000
+    made.outbox.start(made.exchanges[0])
+    while made.outbox.next_write():
+        continue
+    for _ in range(pieces):
+        made.inbox.receive(frames.window_update(0, 1000) + frames.window_update(1, 1000))
