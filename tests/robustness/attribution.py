@@ -10,7 +10,7 @@ the same reason):
 * The only candidate for a revision was carried out at that revision: not before its call, and not after
   somebody was told of this revision or a later one.
 * Where several deletes could have done it, one did, it is not known which: they become one `Vanish`.
-* Leases and compactions leave no trace: without an answer they stay possible for ever, if anything depends on them.
+* Leases without keys and compactions leave no trace: without an answer they stay possible from their call on.
 
     answered     what was answered to a write is not what the log has at its revision
     twice        a request was carried out at two revisions
@@ -51,9 +51,9 @@ class Step:
     One operation as Porcupine is to see it.
 
     Attributes:
-        end: None if it may have happened at any time after *call*.
+        end: None if nobody was told of it.
         outcome: An answer, the name of an error that was the answer, the revision it was carried out at, or None: it
-            may have been carried out or not.
+            may be carried out at any time from its call on, or never.
     """
 
     call: int
@@ -187,21 +187,13 @@ class _Tracer:
         if isinstance(outcome, Answer):
             # Of a read of the past, only when it was possible.
             shown = Answer(outcome.revision) if is_unordered(operation) else outcome
-            yield Step(call, end, _with_id(request, outcome), shown)
+            yield Step(call, end, _with_id(request, outcome), replace(shown, revision=shown.revision or revision or 0))
         elif not outcome.maybe_applied and outcome.error in TELLING:
             yield Step(call, end, request, outcome.error)
         elif outcome.maybe_applied and revision is not None:
             yield Step(call, self._told_of(revision), request, revision)
-        elif outcome.maybe_applied and self._matters(operation):
-            yield Step(call, None, request, None)
-
-    def _matters(self, operation: Operation) -> bool:
-        """Tell whether it can be seen that a request without a trace in the log was carried out."""
-        request = operation.request
-        if not isinstance(request, Grant | Revoke):
-            return isinstance(request, Compact)
-        others = (each for each in self._history.operations if each is not operation and each.end >= operation.call)
-        return any(request.lease in _leases(each.request) for each in others)
+        elif outcome.maybe_applied and isinstance(request, Grant | Revoke | Compact):
+            yield Step(call, call, request, None)
 
 
 def _evidence(operations: Sequence[Operation]) -> tuple[list[int], list[int]]:
@@ -260,9 +252,3 @@ def _with_id(request: Request, answer: Answer) -> Request:
     if isinstance(request, Grant) and not request.lease:
         return replace(request, lease=answer.lease)
     return request
-
-
-def _leases(request: Request) -> set[int]:
-    if isinstance(request, ops.Txn):
-        return set().union(*(_leases(each) for each in request.success + request.failure))
-    return {request.lease} if isinstance(request, ops.Put | Grant | Revoke) else set()

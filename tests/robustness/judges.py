@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.robustness import assumptions, porcupine, serializable, watch_judge
-from tests.robustness.attribution import attribute
+from tests.robustness.attribution import Attribution, attribute
 from tests.robustness.history import History, read
 from tests.robustness.result import Result
 
-__all__ = ["Rejected", "Result", "Verdict", "judge", "judge_history"]
+__all__ = ["Rejected", "Result", "Verdict", "judge", "judge_history", "judge_without_go"]
 
 SHOWN = 20  # violations of one judge in a report
 
@@ -75,10 +75,15 @@ def judge(folder: Path, *, timeout: float = porcupine.TIMEOUT) -> Verdict:
 
 def judge_history(history: History, *, timeout: float = porcupine.TIMEOUT) -> Verdict:
     """Judge a run."""
-    return Verdict((*judge_without_go(history), porcupine.judge(history, timeout=timeout)))
+    traced = attribute(history)
+    return Verdict((*_judge_alone(history, traced), porcupine.judge(traced.steps, timeout=timeout)))
 
 
-def judge_without_go(history: History) -> tuple[Result, ...]:
+def judge_without_go(history: History) -> Verdict:
     """Judge all but linearizability."""
-    writes = Result("writes", tuple(attribute(history).violations), detail=f"{len(history.operations)} operations")
+    return Verdict(_judge_alone(history, attribute(history)))
+
+
+def _judge_alone(history: History, traced: Attribution) -> tuple[Result, ...]:
+    writes = Result("writes", tuple(traced.violations), detail=f"{len(history.operations)} operations")
     return assumptions.judge(history), writes, serializable.judge(history), watch_judge.judge(history)

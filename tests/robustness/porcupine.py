@@ -21,8 +21,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.robustness.attribution import Step, Vanish, attribute
-from tests.robustness.history import Answer, History, plain
+from tests.robustness.attribution import Step, Vanish
+from tests.robustness.history import Answer, plain
 from tests.robustness.result import Result, Violation
 
 SOURCE = Path(__file__).parent / "judge"
@@ -35,13 +35,13 @@ class Unbuildable(Exception):
     """Raised when there is no program to ask; says why."""
 
 
-def judge(history: History, *, timeout: float = TIMEOUT) -> Result:
-    """Judge the operations of a history; *timeout* in seconds. Skipped where the program can't be built."""
+def judge(steps: Sequence[Step], *, timeout: float = TIMEOUT) -> Result:
+    """Judge what is traced of a history; *timeout* in seconds. Skipped where the program can't be built."""
     try:
         program = binary()
     except Unbuildable as error:
         return Result("porcupine", skipped=str(error))
-    return ask(program, attribute(history).steps, timeout=timeout)
+    return ask(program, steps, timeout=timeout)
 
 
 def ask(program: Path, steps: Sequence[Step], *, timeout: float = TIMEOUT) -> Result:

@@ -21,7 +21,7 @@ import (
 const (
 	// Stuck is how many of the operations that could not be put in order are named.
 	Stuck = 5
-	// Diagnosis is how long to look for them.
+	// Diagnosis is how long to look for them at most.
 	Diagnosis = 20 * time.Second
 )
 
@@ -61,7 +61,7 @@ func run(input io.Reader, timeout time.Duration) (verdict, error) {
 	found := verdict{Verdict: result, Operations: len(operations), Seconds: time.Since(begin).Seconds()}
 	if result != porcupine.Ok {
 		// A second time with notes, which cost time and space: only to say where it ended.
-		_, info := porcupine.CheckOperationsVerbose(model(operations), history, Diagnosis)
+		_, info := porcupine.CheckOperationsVerbose(model(operations), history, min(timeout, Diagnosis))
 		found.Stuck = stuck(info, history)
 	}
 	return found, nil

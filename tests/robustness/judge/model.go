@@ -7,12 +7,21 @@ import (
 	"github.com/anishathalye/porcupine"
 )
 
-// state is the store at one revision. It is never changed, only copied.
+// state is every state that the store may be in at one revision: they differ only in what may yet come to pass, because
+// of requests with unknown outcomes. It is never changed, only copied.
+//
+// Such a request need not be tried at every place of the order: it is put where it was called, and comes to pass where
+// an answer shows that it did, and not before. Those that leave their mark on revisions are no part of this: it is known
+// which revision is theirs, if any.
 type state struct {
 	revision int64
 	compact  int64       // the history before this is gone
 	values   []*KeyValue // by the keys' order; nil: no such key
-	leases   []int64     // sorted
+	leases   set
+
+	coming      set // leases that may yet be granted
+	dying       set // leases that may yet be revoked, while they have no keys
+	compactions set // revisions that history may yet be compacted to
 }
 
 // store is what all states have in common: every key of the history, sorted.
@@ -20,7 +29,7 @@ type store struct {
 	keys []string
 }
 
-// The names of the client's exceptions that the model can foresee.
+// The names of the client's exceptions that tell of the store's state.
 const (
 	leaseNotFound  = "LeaseNotFound"
 	leaseExists    = "LeaseExists"
@@ -28,109 +37,138 @@ const (
 	futureRevision = "FutureRevision"
 )
 
-// model is etcd, as a set of the states that it may be in.
 func model(operations []*Operation) porcupine.Model {
 	s := &store{keysOf(operations)}
-	m := porcupine.NondeterministicModel{
-		Init: func() []any {
-			return []any{&state{revision: 1, compact: -1, values: make([]*KeyValue, len(s.keys))}}
+	return porcupine.Model{
+		Init: func() any {
+			return &state{revision: 1, compact: -1, values: make([]*KeyValue, len(s.keys))}
 		},
-		Step: func(from, input, _ any) []any {
-			return s.step(from.(*state), input.(*Operation))
+		Step: func(from, input, _ any) (bool, any) {
+			next := s.step(from.(*state), input.(*Operation))
+			return next != nil, next
 		},
 		Equal: func(a, b any) bool { return a.(*state).equal(b.(*state)) },
 		Hash:  func(from any) uint64 { return uint64(from.(*state).revision) },
 	}
-	return m.ToModel()
 }
 
-// step returns the states that an operation with this outcome may lead to.
-func (s *store) step(from *state, operation *Operation) []any {
-	next, answer, err := s.apply(from, operation.Request)
+// step returns the state after an operation, nil if it can't have had this outcome here.
+func (s *store) step(from *state, operation *Operation) *state {
 	switch {
-	case operation.Persisted != 0:
-		return only(next, err == "" && from.revision < operation.Persisted && next.revision == operation.Persisted)
-	case operation.Maybe && err == "" && !next.equal(from):
-		return []any{from, next}
 	case operation.Maybe:
-		return []any{from}
-	case operation.Error == leaseNotFound && operation.Request.Op == "revoke":
-		// The client may repeat a revoke: the first try ended the lease, the second did not find it.
-		return only(next, err == "" || err == leaseNotFound)
+		return from.mayYet(operation.Request)
 	case operation.Error != "":
-		return only(from, err == operation.Error)
+		return s.refuse(from, operation.Request, operation.Error)
 	}
-	return only(next, err == "" && matches(operation.Request, *operation.Answer, answer))
-}
-
-func only(next *state, is bool) []any {
-	if !is {
+	next, answer := s.apply(from, operation.Request)
+	switch {
+	case next == nil:
 		return nil
+	case operation.Persisted != 0:
+		return next.provided(from.revision < operation.Persisted && next.revision == operation.Persisted)
 	}
-	return []any{next}
+	return next.provided(matches(operation.Request, *operation.Answer, answer))
 }
 
-// apply returns the state after a request and what etcd answers. After an error the state is the same.
-func (s *store) apply(from *state, request Request) (*state, Answer, string) {
+// refuse returns the state after a request that was answered with this error; nil if it should have been carried out.
+func (s *store) refuse(from *state, request Request, refusal string) *state {
+	switch {
+	case refusal == futureRevision:
+		return from.provided(request.Revision > from.revision)
+	case refusal == compacted && request.Op == "compact":
+		return from.compactedBeyond(request.Revision)
+	case refusal == compacted:
+		return from.compactedBeyond(request.Revision + 1)
+	case refusal == leaseExists && request.Op == "grant":
+		return from.with(request.Lease)
+	case refusal == leaseNotFound && request.Op == "revoke" && from.leases.has(request.Lease):
+		// The client may repeat a revoke: the first try ended the lease, the second did not find it.
+		return from.revoke(request.Lease)
+	case refusal == leaseNotFound && request.Op == "revoke":
+		return from
+	case refusal == leaseNotFound:
+		for _, each := range s.branch(from, request) {
+			if next := from.without(each.Lease); each.Op == "put" && each.Lease != 0 && next != nil {
+				return next
+			}
+		}
+	}
+	return nil
+}
+
+// apply returns the state after a request and what etcd answers; no state if it would be refused.
+func (s *store) apply(from *state, request Request) (*state, Answer) {
 	switch request.Op {
 	case "get", "range":
-		return from, s.find(from, request), from.readable(request.Revision)
-	case "txn":
-		return s.txn(from, request)
+		return from.readable(request.Revision), s.find(from, request)
 	case "grant":
-		return from.grant(request.Lease)
-	case "revoke":
-		return from.revoke(request.Lease)
+		return from.grant(request.Lease), Answer{Revision: from.revision, Lease: request.Lease}
 	case "compact":
-		return from.compactTo(request.Revision)
+		return from.compactTo(request.Revision), Answer{}
 	case "vanish":
-		return s.vanish(from, request.VanishKeys)
+		return s.vanish(from, request.VanishKeys), Answer{}
+	case "revoke":
+		next := from.revoke(request.Lease)
+		if next == nil {
+			return nil, Answer{}
+		}
+		return next, Answer{Revision: next.revision}
 	}
-	next, answers, err := s.write(from, []Request{request})
-	if err != "" {
-		return from, Answer{}, err
+	next, answers := s.write(from, s.branch(from, request))
+	if next == nil {
+		return nil, Answer{}
 	}
-	answers[0].Revision = next.revision
-	return next, answers[0], ""
+	if request.Op != "txn" {
+		answers[0].Revision = next.revision
+		return next, answers[0]
+	}
+	return next, Answer{Revision: next.revision, Succeeded: s.succeeds(from, request), Answers: answers}
 }
 
-func (s *store) txn(from *state, request Request) (*state, Answer, string) {
-	branch, succeeded := request.Success, true
+// branch returns what is carried out of a request: one branch of a transaction.
+func (s *store) branch(from *state, request Request) []Request {
+	switch {
+	case request.Op != "txn":
+		return []Request{request}
+	case s.succeeds(from, request):
+		return request.Success
+	}
+	return request.Failure
+}
+
+func (s *store) succeeds(from *state, request Request) bool {
 	for _, compare := range request.Compare {
-		succeeded = succeeded && s.holds(from, compare)
+		if !s.holds(from, compare) {
+			return false
+		}
 	}
-	if !succeeded {
-		branch = request.Failure
-	}
-	next, answers, err := s.write(from, branch)
-	if err != "" {
-		return from, Answer{}, err
-	}
-	return next, Answer{Revision: next.revision, Succeeded: succeeded, Answers: answers}, ""
+	return true
 }
 
 // vanish deletes keys that must be there.
-func (s *store) vanish(from *state, keys []string) (*state, Answer, string) {
+func (s *store) vanish(from *state, keys []string) *state {
 	next := from.copy()
 	next.revision++
 	for _, key := range keys {
 		if from.values[s.index(key)] == nil {
-			return from, Answer{}, "KeyNotFound"
+			return nil
 		}
 		next.values[s.index(key)] = nil
 	}
-	return next, Answer{Revision: next.revision}, ""
+	return next
 }
 
-// write does requests in turn; all that they change gets one new revision.
-func (s *store) write(from *state, requests []Request) (*state, []Answer, string) {
+// write carries out requests in turn; all that they change gets one new revision.
+func (s *store) write(from *state, requests []Request) (*state, []Answer) {
 	next, revision := from.copy(), from.revision+1
 	answers := make([]Answer, len(requests))
 	for i, request := range requests {
 		switch request.Op {
 		case "put":
-			if request.Lease != 0 && !next.hasLease(request.Lease) {
-				return from, nil, leaseNotFound
+			if request.Lease != 0 {
+				if next = next.with(request.Lease); next == nil {
+					return nil, nil
+				}
 			}
 			answers[i] = s.put(next, request, revision)
 			next.revision = revision
@@ -143,7 +181,7 @@ func (s *store) write(from *state, requests []Request) (*state, []Answer, string
 			answers[i] = s.find(next, request)
 		}
 	}
-	return next, answers, ""
+	return next, answers
 }
 
 func (s *store) put(in *state, request Request, revision int64) Answer {
@@ -249,57 +287,105 @@ func sign(less, greater bool) int {
 	return 0
 }
 
-func (in *state) readable(revision int64) string {
-	if revision > in.revision {
-		return futureRevision
+// provided returns the state itself if a condition holds.
+func (in *state) provided(condition bool) *state {
+	if !condition {
+		return nil
 	}
-	if revision != 0 && revision < in.compact {
-		return compacted
-	}
-	return ""
+	return in
 }
 
-func (in *state) grant(lease int64) (*state, Answer, string) {
-	at, found := slices.BinarySearch(in.leases, lease)
-	if found {
-		return in, Answer{}, leaseExists
-	}
+// mayYet notes that a request may be carried out, now or later.
+func (in *state) mayYet(request Request) *state {
 	next := in.copy()
-	next.leases = slices.Insert(slices.Clone(in.leases), at, lease)
-	return next, Answer{Revision: in.revision, Lease: lease}, ""
+	switch request.Op {
+	case "grant":
+		next.coming = in.coming.with(request.Lease)
+	case "revoke":
+		next.dying = in.dying.with(request.Lease)
+	case "compact":
+		next.compactions = in.compactions.with(request.Revision)
+	}
+	return next
 }
 
-func (in *state) revoke(lease int64) (*state, Answer, string) {
-	at, found := slices.BinarySearch(in.leases, lease)
-	if !found {
-		return in, Answer{}, leaseNotFound
+// with returns the state if a lease exists in it, or comes to exist.
+func (in *state) with(lease int64) *state {
+	if in.leases.has(lease) || !in.coming.has(lease) {
+		return in.provided(in.leases.has(lease))
 	}
 	next := in.copy()
-	next.leases = slices.Delete(slices.Clone(in.leases), at, at+1)
+	next.leases, next.coming = in.leases.with(lease), in.coming.without(lease)
+	return next
+}
+
+// without returns the state if a lease does not exist in it, or ceases to. With keys it would have left a revision.
+func (in *state) without(lease int64) *state {
+	if !in.leases.has(lease) {
+		return in
+	}
+	if !in.dying.has(lease) || in.holdsKeys(lease) {
+		return nil
+	}
+	next := in.copy()
+	next.leases, next.dying = in.leases.without(lease), in.dying.without(lease)
+	return next
+}
+
+func (in *state) holdsKeys(lease int64) bool {
+	return slices.ContainsFunc(in.values, func(value *KeyValue) bool { return value != nil && value.Lease == lease })
+}
+
+func (in *state) grant(lease int64) *state {
+	before := in.without(lease)
+	if before == nil {
+		return nil
+	}
+	next := before.copy()
+	next.leases = before.leases.with(lease)
+	return next
+}
+
+func (in *state) revoke(lease int64) *state {
+	before := in.with(lease)
+	if before == nil {
+		return nil
+	}
+	next := before.copy()
+	next.leases = before.leases.without(lease)
 	for i, value := range next.values {
 		if value != nil && value.Lease == lease {
 			next.values[i] = nil
 			next.revision = in.revision + 1
 		}
 	}
-	return next, Answer{Revision: next.revision}, ""
+	return next
 }
 
-func (in *state) compactTo(revision int64) (*state, Answer, string) {
-	if revision <= in.compact {
-		return in, Answer{}, compacted
-	}
-	if revision > in.revision {
-		return in, Answer{}, futureRevision
+func (in *state) readable(revision int64) *state {
+	return in.provided(revision <= in.revision && (revision == 0 || revision >= in.compact))
+}
+
+func (in *state) compactTo(revision int64) *state {
+	if revision <= in.compact || revision > in.revision {
+		return nil
 	}
 	next := in.copy()
 	next.compact = revision
-	return next, Answer{Revision: in.revision}, ""
+	return next
 }
 
-func (in *state) hasLease(lease int64) bool {
-	_, found := slices.BinarySearch(in.leases, lease)
-	return found
+// compactedBeyond returns the state if history begins at revision or later, or comes to: no later than it must.
+func (in *state) compactedBeyond(revision int64) *state {
+	if in.compact >= revision {
+		return in
+	}
+	for _, each := range in.compactions {
+		if each >= revision {
+			return in.compactTo(each)
+		}
+	}
+	return nil
 }
 
 func (in *state) copy() *state {
@@ -314,7 +400,33 @@ func (in *state) equal(other *state) bool {
 	}
 	same := func(a, b *KeyValue) bool { return a == b || a != nil && b != nil && *a == *b }
 	return in.revision == other.revision && in.compact == other.compact &&
-		slices.EqualFunc(in.values, other.values, same) && slices.Equal(in.leases, other.leases)
+		slices.EqualFunc(in.values, other.values, same) && slices.Equal(in.leases, other.leases) &&
+		slices.Equal(in.coming, other.coming) && slices.Equal(in.dying, other.dying) &&
+		slices.Equal(in.compactions, other.compactions)
+}
+
+// set holds numbers, ascending. It is never changed, only copied.
+type set []int64
+
+func (s set) has(number int64) bool {
+	_, found := slices.BinarySearch(s, number)
+	return found
+}
+
+func (s set) with(number int64) set {
+	at, found := slices.BinarySearch(s, number)
+	if found {
+		return s
+	}
+	return slices.Insert(slices.Clone(s), at, number)
+}
+
+func (s set) without(number int64) set {
+	at, found := slices.BinarySearch(s, number)
+	if !found {
+		return s
+	}
+	return slices.Delete(slices.Clone(s), at, at+1)
 }
 
 func (s *store) index(key string) int {

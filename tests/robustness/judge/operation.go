@@ -98,6 +98,9 @@ func (o *Operation) check() error {
 	if outcomes != 1 {
 		return fmt.Errorf("%d outcomes", outcomes)
 	}
+	if op := o.Request.Op; o.Maybe && op != "grant" && op != "revoke" && op != "compact" {
+		return fmt.Errorf("a %s whose revision is not known is not modelled", op)
+	}
 	return o.Request.check(false)
 }
 
