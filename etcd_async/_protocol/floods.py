@@ -12,8 +12,8 @@ from typing import Final
 
 from etcd_async._protocol.frames import ConnectionFault, ErrorCode
 
-SPARE: Final = 10_000
-"""How many more than a peer needs are borne: about a tenth of a second of work."""
+SPARE: Final = 1000
+"""How many more than a peer needs are borne."""
 
 PER_READ: Final = 16
 """Of frames that may come at any time (pings, settings, empty data, unknown ones): those that a read may bring."""

@@ -56,23 +56,23 @@ LATE = {
 
 @pytest.mark.parametrize("frame", IDLE.values(), ids=IDLE)
 def test_a_flood_of_frames_that_carry_nothing_ends_the_connection(frame: bytes) -> None:
-    assert SPARE - 2000 < borne(scene(), frame, at_once=1000) < SPARE + 2000
+    assert SPARE - 200 < borne(scene(), frame, at_once=100) < SPARE + 300
 
 
 @pytest.mark.parametrize("frame", IDLE.values(), ids=IDLE)
 def test_a_few_with_each_read_never_do(frame: bytes) -> None:
     made = scene()
-    for _ in range(2 * SPARE // PER_READ):
+    for _ in range(20 * SPARE // PER_READ):
         made.inbox.receive(frame * PER_READ)
 
 
 @pytest.mark.parametrize("frame", LATE.values(), ids=LATE)
 def test_a_flood_of_late_frames_or_window_updates_ends_the_connection_however_slow_it_is(frame: bytes) -> None:
-    assert SPARE - 1000 < borne(scene(), frame, at_once=10) < SPARE + 1000
+    assert SPARE - 100 < borne(scene(), frame, at_once=10) < SPARE + 100
 
 
 def test_a_peer_may_answer_every_call_that_was_given_up() -> None:
-    calls = 4 * SPARE
+    calls = 20 * SPARE
     made = Scene()
     made.peer.settings.max_concurrent_streams = calls
     made.outbox.settings_changed()
@@ -98,7 +98,7 @@ def with_calls(made: Scene, calls: int) -> Scene:
 def test_frames_with_something_in_them_are_no_flood() -> None:
     made = scene()
     made.inbox.receive(frames.frame(frames.HEADERS, frames.END_HEADERS, 3, b"\x88"))
-    for _ in range(2 * SPARE):
+    for _ in range(20 * SPARE):
         made.inbox.receive(frames.frame(frames.DATA, 0, 3, prefixed(b"x")))
         made.outbox.next_write()
 
@@ -116,7 +116,7 @@ def test_a_peer_may_open_its_windows_for_each_frame_of_data() -> None:
     made.peer.settings.initial_window_size = made.peer.outbound_flow_control_window = 2**30
     made.outbox.settings_changed()
     made.inbox.receive(GREETING)
-    pieces = 2 * SPARE
+    pieces = 20 * SPARE
     made.exchanges = [type(Scene(1).exchanges[0])(bytes(pieces * 1000))]
     made.peer.max_outbound_frame_size = 1000
     made.outbox.start(made.exchanges[0])

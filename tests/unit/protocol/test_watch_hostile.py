@@ -7,7 +7,8 @@ from etcd_async._codec.responses import WatchResponse
 from etcd_async._pb.etcdserverpb import WatchCreateRequest
 from etcd_async._protocol.creations import MAX_STRAYS
 from etcd_async._protocol.cursor import LAST_REVISION, Cursor
-from etcd_async._protocol.watch import Created, Watches
+from etcd_async._protocol.watch import Watches
+from etcd_async._protocol.watch_outputs import Created
 from etcd_async.errors import ProtocolError
 from etcd_async.types import Event, KeyValue
 
