@@ -184,7 +184,7 @@ class Traffic:
     def _act(self, client: int) -> None:
         call = self._calls.get(client)
         if call is None:
-            self._calls[client] = _Call(client, self._request(), self._tick())
+            self._calls[client] = _Call(client, self.request(), self._tick())
         elif call.outcome is None:
             call.outcome = self._outcome(call.request)
         else:
@@ -224,7 +224,8 @@ class Traffic:
         except Refused as error:
             return Failure(str(error))
 
-    def _request(self) -> Request:
+    def request(self) -> Request:
+        """Return something to ask for."""
         makers: list[tuple[int, Callable[[], Request]]] = [
             (8, self._put),
             (4, self._read),

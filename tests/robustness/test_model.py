@@ -1,0 +1,80 @@
+"""The models held against a real etcd: it answers one client as the simulation does, and the judges accept it."""
+
+from dataclasses import replace
+from random import Random
+
+import pytest
+
+from etcd_async import Client, EtcdError, ops
+from etcd_async.testing import EtcdServer
+from tests.robustness.history import (
+    Answer,
+    Compact,
+    Failure,
+    Grant,
+    History,
+    Operation,
+    Request,
+    Revoke,
+    answer,
+    failure,
+)
+from tests.robustness.judges import judge_history
+from tests.robustness.simulation import Refused, Store, Traffic
+
+REQUESTS = 500
+
+
+async def of_etcd(client: Client, request: Request) -> Answer | Failure:
+    try:
+        match request:
+            case Grant():
+                return answer(await client.leases.grant(request.ttl, request.lease))
+            case Revoke():
+                await client.leases.revoke(request.lease)
+                return Answer()
+            case Compact():
+                await client.compact(request.revision)
+                return Answer()
+            case _:
+                return answer(await client.do(request))
+    except EtcdError as error:
+        return replace(failure(error), message="")
+
+
+def of_store(store: Store, request: Request) -> Answer | Failure:
+    try:
+        return as_told(request, store.do(request))
+    except Refused as error:
+        return Failure(str(error))
+
+
+def as_told(request: Request, full: Answer) -> Answer:
+    """Return what the client's methods tell of an answer."""
+    match request:
+        case ops.Get():
+            return replace(full, revision=0, count=None)
+        case Grant() | Revoke() | Compact():
+            return replace(full, revision=0)
+        case ops.Txn():
+            branch = request.success if full.succeeded else request.failure
+            parts = tuple(
+                as_told(part, replace(told, revision=full.revision))
+                for part, told in zip(branch, full.answers, strict=True)
+            )
+            return replace(full, answers=parts)
+    return full
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_etcd_answers_as_the_simulation_does_and_the_judges_accept_it(seed: int) -> None:
+    traffic = Traffic(Random(seed))
+    operations: list[Operation] = []
+    async with EtcdServer() as server, Client(server.endpoint) as client:
+        for number in range(REQUESTS):
+            request = traffic.request()
+            told = await of_etcd(client, request)
+            assert told == of_store(traffic.store, request), request
+            operations.append(Operation(1, request, 2 * number, 2 * number + 1, told))
+    verdict = judge_history(History(tuple(operations), (), tuple(traffic.store.log)))
+    assert verdict.accepted, verdict.report()
