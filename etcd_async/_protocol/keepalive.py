@@ -3,14 +3,14 @@ Which leases to renew, when, and which are lost. A machine in the shape of `mach
 
     WAITING --a third of the term--> SENT --answer, ttl > 0--> WAITING, a new term from when the renewal was sent
     SENT --no answer for a ninth of the term--> SENT, once more
-    SENT --nothing heard for a third of what is left--> stalled(): the stream is given up
+    SENT --nothing heard for a quarter of what is left--> stalled(): the stream is given up
     SENT --answer, ttl <= 0--> Lost
     SENT --stream_lost()--> WAITING, due at once
     any --end of the term--> Lost
 
 When a renewal stays unanswered the member may have stopped, or forwards it to a leader that has (which takes the
 member up to seven seconds, server ``v3_server.go`` LeaseRenew). Either way another stream, best to another member, may
-still be in time: so each one gets a third of what is left of the term, and with terms too short for that the renewals
+still be in time: so each one gets a quarter of what is left of the term, and with terms too short for that the renewals
 begin earlier, to leave time for the election of a leader.
 """
 
@@ -66,7 +66,7 @@ class _Lease:
 
     def patience(self, since: float) -> float:
         """Return how long a stream may be silent from *since* on."""
-        return max(min(SHORTEST_RETRY, self.ttl / 6), (self.expires_at - since) / 3)
+        return max(min(SHORTEST_RETRY, self.ttl / 6), (self.expires_at - since) / 4)
 
 
 class KeepAlive:

@@ -68,6 +68,127 @@ def test_repeats_of_short_terms_are_half_a_second_apart() -> None:
     assert sends == [0.5, 1.0, 1.5]
 
 
+@pytest.mark.parametrize(
+    ("ttl", "renewed_after"), [(1, 1 / 3), (2, 0.5), (3, 0.5), (4, 1.0), (6, 2.0), (9, 3.0), (60, 20.0)]
+)
+def test_short_terms_are_renewed_so_early_that_a_leader_can_be_elected_in_what_is_left(
+    ttl: float, renewed_after: float
+) -> None:
+    machine = opened((7, ttl))
+    assert machine.next_wakeup() == pytest.approx(renewed_after)
+    machine.to_send(renewed_after)
+    assert answer(machine, 7, int(ttl), renewed_after)
+    assert machine.next_wakeup() == pytest.approx(2 * renewed_after)
+
+
+def silent_until(machine: KeepAlive, now: float) -> float:
+    """Return when the stream is given up of which nothing is heard any more."""
+    while machine.stalled(now) is None:
+        machine.to_send(now)
+        now = machine.next_wakeup() or now
+    return now
+
+
+def test_a_stream_that_leaves_a_renewal_unanswered_is_given_up_after_a_quarter_of_what_is_left() -> None:
+    machine = opened((7, 9.0))
+    assert silent_until(machine, 0.0) == 4.5  # sent at 3, over at 9
+    reason = machine.stalled(4.5)
+    assert reason is not None
+    assert "not answered within 1.5 s" in reason
+    machine.stream_lost(4.5)
+    assert machine.stalled(8.0) is None
+
+
+@pytest.mark.parametrize("ttl", [2, 3, 5, 10, 60])
+def test_several_streams_have_their_chance_before_a_term_is_over(ttl: int) -> None:
+    machine, now, streams = KeepAlive(), 0.0, 0
+    machine.add(7, ttl=float(ttl), granted_at=0.0)
+    while machine.expires_at(7) is not None:
+        machine.stream_opened(now)
+        streams += 1
+        while machine.stalled(now) is None and not machine.expire(now):
+            machine.to_send(now)
+            now = machine.next_wakeup() or now
+        machine.stream_lost(now)
+        now += 0.05
+    assert 3 <= streams <= 15
+
+
+def test_a_stream_is_judged_by_the_most_urgent_of_its_leases() -> None:
+    machine = opened((1, 60.0), (2, 6.0))
+    assert silent_until(machine, 0.0) == pytest.approx(2.0 + 4.0 / 4)
+
+
+def test_any_answer_is_a_sign_of_life_for_all_leases_of_the_stream() -> None:
+    machine = opened((1, 9.0), (2, 9.0))
+    machine.to_send(3.0)
+    answer(machine, 1, 9, now=4.0)
+    assert machine.stalled(4.6) is None
+    assert machine.stalled(4.0 + 5.0 / 4 - 0.01) is None
+    assert machine.stalled(4.0 + 5.0 / 4) is not None
+
+
+def test_half_an_answer_is_a_sign_of_life_too() -> None:
+    machine = opened((7, 9.0))
+    machine.to_send(3.0)
+    machine.heard(4.4)
+    assert machine.stalled(4.6) is None
+
+
+def test_nothing_in_flight_condemns_no_stream() -> None:
+    machine = opened((7, 9.0))
+    assert machine.stalled(100.0) is None
+    machine.to_send(3.0)
+    answer(machine, 7, 9, now=3.1)
+    assert machine.stalled(100.0) is None
+    machine.to_send(6.0)
+    machine.remove(7)
+    assert machine.stalled(100.0) is None
+
+
+DENIED = PermissionDenied(StatusCode.PERMISSION_DENIED, "etcdserver: permission denied")
+
+
+def test_the_lease_whose_renewal_is_denied_is_lost_and_no_other() -> None:
+    machine = opened((1, 9.0), (2, 9.0))
+    machine.to_send(3.0)
+    answer(machine, 1, 9, now=3.1)
+    assert machine.blame(DENIED) == [Lost(2, DENIED)]
+    assert machine.expires_at(1) == 12.0
+
+
+def test_who_can_log_in_again_does_so_before_a_lease_is_lost_to_a_denial() -> None:
+    machine = KeepAlive(has_user=True)
+    machine.add(7, ttl=9.0, granted_at=0.0)
+    machine.stream_opened(0.0)
+    machine.to_send(3.0)
+    assert machine.blame(DENIED) == []
+    machine.stream_lost(3.1)
+    machine.stream_opened(3.2)
+    assert sent(machine, 3.2) == [7]
+    assert machine.blame(DENIED) == [Lost(7, DENIED)]
+
+
+def test_a_renewal_that_was_granted_forgives_earlier_denials() -> None:
+    machine = KeepAlive(has_user=True)
+    machine.add(7, ttl=9.0, granted_at=0.0)
+    machine.stream_opened(0.0)
+    machine.to_send(3.0)
+    assert machine.blame(DENIED) == []
+    answer(machine, 7, 9, now=3.1)
+    machine.to_send(6.0)
+    assert machine.blame(DENIED) == []
+
+
+def test_no_lease_is_to_blame_for_the_end_of_a_stream_that_is_not_its_own() -> None:
+    machine = opened((7, 9.0))
+    assert machine.blame(DENIED) == []  # nothing was in flight
+    machine.to_send(3.0)
+    assert machine.blame(DeadlineExceeded("too late")) == []
+    machine.remove(7)
+    assert machine.blame(DENIED) == []
+
+
 def test_answers_belong_to_sends_in_order() -> None:
     machine = opened((7, 9.0))
     assert [sent(machine, now) for now in (3.0, 4.0)] == [[7], [7]]
