@@ -130,7 +130,11 @@ class Leases:
     async def _grant(self, id: int, ttl: int, seconds: float | None, *, repeatable: bool) -> LeaseGrant:
         payload = _codec.encode(LeaseGrantRequest(id=id, ttl=ttl))
         answer = await self._core.caller.unary(methods.LEASE_GRANT, payload, timeout=seconds, repeatable=repeatable)
-        granted = _codec.decode(LeaseGrantResponse, answer)
+        try:
+            granted = _codec.decode(LeaseGrantResponse, answer)
+        except _codec.DecodeError as error:
+            error.maybe_applied = True
+            raise
         return LeaseGrant(granted.id, granted.ttl)
 
     async def _call(self, method: methods.Method, payload: bytes, timeout: Timeout) -> bytes:

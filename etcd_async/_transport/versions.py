@@ -58,7 +58,7 @@ class Versions:
         try:
             answer = await self._caller.unary(STATUS, request, timeout=TIMEOUT, endpoint=stream.endpoint)
             version = parse_version(_codec.decode(StatusResponse, answer).version)
-        except (EtcdError, _codec.DecodeError):
+        except EtcdError:
             return None
         if version is not None and stream.connection.is_usable:  # else it may be another one that has answered
             self._known[stream.connection] = version

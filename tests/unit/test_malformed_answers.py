@@ -36,11 +36,15 @@ async def test_a_malformed_answer_breaks_the_protocol_and_a_write_may_have_been_
         assert caught.value.maybe_applied is maybe_applied
 
 
-async def test_a_malformed_grant_ends_no_client() -> None:
+async def test_a_malformed_grant_ends_no_client_and_the_lease_may_exist() -> None:
     async with H2Server(answers=malformed) as server, etcd_async.Client(server.endpoint) as client:
         for _ in range(2):
-            with pytest.raises(ProtocolError):
+            with pytest.raises(ProtocolError) as caught:
                 await client.lease(5).__aenter__()
+            assert caught.value.maybe_applied
+        with pytest.raises(ProtocolError) as caught:
+            await client.leases.grant(5)
+        assert caught.value.maybe_applied
 
 
 async def test_a_malformed_answer_to_a_login_is_told_as_such() -> None:
