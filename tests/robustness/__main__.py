@@ -9,11 +9,12 @@ import argparse
 import asyncio
 import sys
 import tempfile
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
 from tests.robustness.faults import KINDS
-from tests.robustness.judges import judge
+from tests.robustness.judges import Result, judge
 from tests.robustness.run import Settings, run
 
 
@@ -34,24 +35,32 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--faults", default=",".join(KINDS), help="kinds, separated by commas: %(default)s")
     parser.add_argument("--keep", type=Path, help="folder for the histories, each in a folder named by its seed")
     parser.add_argument("--binary", help="the etcd to run; default: as etcd_async.testing finds it")
-    parser.add_argument("--rate", type=float, default=100.0, help="operations a second")
+    parser.add_argument("--rate", type=float, default=100.0, help="operations a second, if nothing holds them up")
     return parser.parse_args(given)
 
 
 def one(options: argparse.Namespace, seed: int, folder: Path) -> bool:
-    """Do and judge one run; print what there is to say of it."""
+    """Do and judge one run; print what there is to say of it. One that breaks does not end those to come."""
     kinds = [kind for kind in KINDS if kind in options.faults.split(",")]
     settings = Settings(seed, folder, options.seconds, kinds, options.binary, options.rate)
-    report = asyncio.run(run(settings))
-    verdict = judge(folder)
+    try:
+        report = asyncio.run(run(settings))
+        verdict = judge(folder)
+    except Exception:
+        print(f"BROKEN: seed {seed}:\n{traceback.format_exc()}", flush=True)
+        return False
     is_good = verdict.accepted and not report.complaints
-    judges = ", ".join(f"{each.judge} {'accepts' if each.accepted else 'REJECTS'}" for each in verdict.results)
-    print(f"{'ok' if is_good else 'BAD'}: {report.line()}; {judges}", flush=True)
+    print(f"{'ok' if is_good else 'BAD'}: {report.line()}; {', '.join(map(said, verdict.results))}", flush=True)
     for complaint in report.complaints:
         print(f"  {complaint}", flush=True)
     if not verdict.accepted:
         print(verdict.report(), flush=True)
     return is_good
+
+
+def said(result: Result) -> str:
+    """Return what a judge says, in two words."""
+    return f"{result.judge} {'SKIPPED' if result.skipped else 'accepts' if result.accepted else 'REJECTS'}"
 
 
 def main() -> int:
