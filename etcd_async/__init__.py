@@ -126,7 +126,9 @@ from etcd_async.recipes.registry import (
 )
 from etcd_async.types import (
     Batch,
+    ClientState,
     DeleteResult,
+    EndpointState,
     Event,
     KeyValue,
     LeaseGrant,
@@ -156,6 +158,7 @@ __all__ = [
     "Client",
     "ClientClosed",
     "ClientOptions",
+    "ClientState",
     "Cluster",
     "ClusterIdMismatch",
     "Compacted",
@@ -169,6 +172,7 @@ __all__ = [
     "Election",
     "ElectionTimeout",
     "EmptyKey",
+    "EndpointState",
     "EtcdError",
     "Event",
     "FutureRevision",

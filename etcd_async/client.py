@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Self, TypedDict, Unpack
 
+from etcd_async._addresses import check_interval, parsed
 from etcd_async._core import Core
 from etcd_async._keys import check_timeout, to_bytes
 from etcd_async._keyspace import Keyspace
 from etcd_async._loss import OnLoss
-from etcd_async._protocol.endpoints import Endpoint, parse
 from etcd_async._rpc import rpc
 from etcd_async._transport import methods
 from etcd_async._transport.caller import Caller
@@ -32,6 +32,7 @@ from etcd_async.options import (
 from etcd_async.recipes.election import Election
 from etcd_async.recipes.lock import Lock
 from etcd_async.recipes.registry import Registration, ServiceWatch, discover
+from etcd_async.servers import Servers
 from etcd_async.services import Services
 from etcd_async.types import Service
 
@@ -103,9 +104,10 @@ class ClientOptions(TypedDict, total=False):
     namespace: str | bytes
     timeout: float | None
     transport: TransportOptions | None
+    endpoint_sync: float | None
 
 
-class Client(Namespace):
+class Client(Namespace, Servers):
     """
     A client of one etcd cluster, for use by many tasks of one event loop.
 
@@ -126,6 +128,8 @@ class Client(Namespace):
         namespace: Prefix of every key that this client reads and writes; added and removed by itself.
         timeout: Seconds that a call may take unless it is told otherwise; None for no limit.
         transport: Limits and times of connections.
+        endpoint_sync: Seconds between two looks at where the members may be reached (`sync_endpoints`), from the first
+            call on; None for never. Failures are logged, and change nothing.
 
     Attributes:
         auth: Users, roles and permissions of the cluster.
@@ -144,16 +148,18 @@ class Client(Namespace):
         namespace: str | bytes = b"",
         timeout: float | None = DEFAULT_TIMEOUT,
         transport: TransportOptions | None = None,
+        endpoint_sync: float | None = None,
     ) -> None:
         _check_timeout(timeout)
+        check_interval(endpoint_sync)
         prefix = to_bytes(namespace, "namespace")
-        parsed = [parse(each) for each in _split(endpoints)]
-        _check_tls(tls, parsed)
+        _check_tls(tls)
+        addresses = parsed(endpoints, tls)
         if not isinstance(transport, TransportOptions | None):
             raise TypeError(f"transport must be a TransportOptions, not {type(transport).__name__}")
         tasks = Tasks(self._crashed)
         caller = Caller(
-            parsed,
+            addresses,
             tls=tls,
             options=transport or TransportOptions(),
             credentials=_credentials(user, password),
@@ -161,6 +167,7 @@ class Client(Namespace):
             tasks=tasks,
         )
         super().__init__(Core(caller, tasks, timeout), Keyspace(prefix))
+        Servers.__init__(self, self._core, tls=tls, endpoint_sync=endpoint_sync)
         self.auth: Auth = Auth(self._core)
         self.cluster: Cluster = Cluster(self._core)
         self.maintenance: Maintenance = Maintenance(self._core)
@@ -211,15 +218,6 @@ class Client(Namespace):
         self._core.abandon(reason)
 
 
-def _split(endpoints: str | Sequence[str]) -> list[str]:
-    if not isinstance(endpoints, Sequence):
-        raise TypeError(f"endpoints must be str or a sequence of str, not {type(endpoints).__name__}")
-    several = endpoints.split(",") if isinstance(endpoints, str) else list(endpoints)
-    if not several:
-        raise ValueError("endpoints must name at least one server")
-    return several
-
-
 def _credentials(user: str | None, password: str | None) -> Credentials | None:
     if (user is None) is not (password is None):
         raise ValueError("user and password must be given together")
@@ -243,13 +241,9 @@ def _token(token: str | None, user: str | None) -> str | None:
     return token
 
 
-def _check_tls(tls: TLS | None, endpoints: Sequence[Endpoint]) -> None:
-    if tls is None:
-        return
-    if not isinstance(tls, TLS):
+def _check_tls(tls: TLS | None) -> None:
+    if not isinstance(tls, TLS | None):
         raise TypeError(f"tls must be a TLS, not {type(tls).__name__}")
-    if all(endpoint.tls is False for endpoint in endpoints):
-        raise ValueError("tls is given, but every endpoint is a plain one: say https:// or unixs://")
 
 
 def _check_timeout(timeout: float | None) -> None:

@@ -106,6 +106,10 @@ class Caller:
         """Return what is known of every endpoint that calls may go to."""
         return self._roster.state()
 
+    def when_used(self, action: Callable[[], None]) -> None:
+        """Call *action* once, when the first call is about to be made."""
+        self._roster.when_used(action)
+
     async def change(self) -> None:
         """Wait until `endpoints` may say something else; raises `ClientClosed` at the end."""
         await self._roster.change()

@@ -72,6 +72,11 @@ class Roster:
         self._prober = Prober(self, tasks, clock)
         self._leaving: set[Channel] = set()
         self._news = asyncio.Event()
+        self._on_use: Callable[[], None] | None = None
+
+    def when_used(self, action: Callable[[], None]) -> None:
+        """Call *action* when the first channel is made: then there is a loop to run in."""
+        self._on_use = action
 
     def channel(self, endpoint: Endpoint) -> Channel:
         """
@@ -82,6 +87,9 @@ class Roster:
         """
         if self.is_closed:
             raise ClientClosed
+        action, self._on_use = self._on_use, None
+        if action is not None:
+            action()
         channel = self.channels.get(endpoint.text)
         if channel is None:
             channel = self.channels[endpoint.text] = Channel(

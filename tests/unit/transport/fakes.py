@@ -103,6 +103,7 @@ class Network:
 
     Attributes:
         answers: By endpoint, what each attempt gets, in order; the last one is kept.
+        script: What the next attempts get, wherever they go, before *answers*; or a function that returns it.
         logins: What each login gets, in the same way, wherever it is made.
         probes: What each request for a status gets, in the same way, by endpoint.
         openings: By endpoint, why streams can't be opened there.
@@ -114,6 +115,7 @@ class Network:
 
     def __init__(self) -> None:
         self.answers: defaultdict[str, list[Answer]] = defaultdict(lambda: [b"answer"])
+        self.script: list[Answer | Callable[[], Answer]] = []
         self.logins: list[Answer] = []
         self.probes: defaultdict[str, list[Answer]] = defaultdict(lambda: [_HEALTHY])
         self.probed: list[str] = []
@@ -156,6 +158,13 @@ class Network:
         """Take note of a stream."""
         self.streams.append(stream)
         self._opened.set()
+
+    def next_answers(self, endpoint: str) -> list[Answer]:
+        """Return what an attempt there gets first, and what those after it."""
+        if not self.script:
+            return self.answers[endpoint]
+        scripted = self.script.pop(0)
+        return [scripted() if callable(scripted) else scripted]
 
     def notify(self) -> None:
         """Let `until` look again."""
@@ -211,7 +220,7 @@ class FakeChannel:
             asked = Asked(self.endpoint.text, path, payload, metadata, deadline, patience, looks)
             network.asked.append(asked)
             network.notify()
-            answers = network.answers[self.endpoint.text]
+            answers = network.next_answers(self.endpoint.text)
         answer = await given(answers.pop(0) if len(answers) > 1 else answers[0])
         assert answer is not None
         return answer
