@@ -60,6 +60,16 @@ async def scanning(server: EtcdServer) -> str:
     return "as a stream" if await streams() == before + 1 else "in pages"
 
 
+@row("`keys_only` answers tell the lease of a key", *["yes"] * 4, "no")
+async def keys_only(server: EtcdServer) -> str:
+    async with Client(server.endpoint) as client, client.lease(60) as lease:
+        await client.put("/leased", "v", lease=lease)
+        found = await client.get("/leased", keys_only=True)
+    assert found is not None
+    assert found.lease in (0, lease.id)
+    return "yes" if found.lease else "no"
+
+
 @row("A request for progress, with events on their way, is answered", *["before them"] * 2, *["after them"] * 3)
 async def progress_amid_events(server: EtcdServer) -> str:
     async with Client(server.endpoint) as client:

@@ -5,7 +5,8 @@ The etcds that the tests run against: one of each release line in use, built or 
 
 3.5, 3.6 and 3.7 are built from etcd's published Go modules, at the version that ``v<line>/go.mod`` names, where there
 is ``go``; 3.4 is Debian's ``etcd-server``, where there is ``apt-get``: it is unpacked, not installed, so nobody needs
-to be root. They lie in ``build/servers/<version>/etcd`` of the checkout, which git ignores.
+to be root. They lie in ``build/servers/<version>/etcd`` of the checkout, which git ignores, each beside the tool that
+restores its snapshots: ``etcdutl``, or the ``etcdctl`` of 3.4.
 """
 
 import os
@@ -25,7 +26,9 @@ STORE: Final = HERE.parent.parent / "build" / "servers"
 DEBIAN: Final = "3.4"
 LINES: Final = (DEBIAN, "3.5", "3.6", "3.7")
 
-_MODULE = re.compile(r"^require go\.etcd\.io/etcd/server/v3 v(\S+)$", re.MULTILINE)
+_PROGRAMS: Final = ("go.etcd.io/etcd/server/v3", "go.etcd.io/etcd/etcdutl/v3")
+_PACKAGES: Final = ("etcd-server", "etcd-client")
+_PINNED = re.compile(r"^\s*(?:require )?go\.etcd\.io/etcd/server/v3 v(\S+)", re.MULTILINE)
 
 
 class Missing(Exception):
@@ -46,7 +49,7 @@ def build(line: str, store: Path = STORE) -> str:
     """
     Make the server of *line* unless it is there, and return what was done: ``"3.5.35 built"``.
 
-    May be run twice at once: each works in a folder of its own, and the last move wins.
+    May be run twice at once: each works in a folder of its own, and the first to be done wins.
 
     Raises:
         Missing: It can't be made on this machine.
@@ -57,13 +60,15 @@ def build(line: str, store: Path = STORE) -> str:
         return f"{present.parent.name} present"
     store.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".new-", dir=store) as folder:
-        new = _unpack(Path(folder)) if line == DEBIAN else _compile(line, Path(folder))
-        version = binary_version(new)
+        programs = _unpack(Path(folder)) if line == DEBIAN else _compile(line, Path(folder))
+        version = binary_version(programs / "etcd")
         if not version.startswith(f"{line}."):
             raise Missing(f"{'apt-get' if line == DEBIAN else 'go'} gives etcd {version}")
-        target = store / version / "etcd"
-        target.parent.mkdir(exist_ok=True)
-        new.replace(target)
+        try:
+            programs.rename(store / version)
+        except OSError:
+            if _find(line, store) is None:  # nobody else has made it meanwhile
+                raise
     return f"{version} built"
 
 
@@ -83,7 +88,7 @@ def main(lines: Sequence[str] = LINES, store: Path = STORE) -> int:
 
 def pinned(line: str) -> str:
     """Return the version that the Go module of *line* asks for."""
-    found = _MODULE.search((HERE / f"v{line}" / "go.mod").read_text(encoding="utf-8"))
+    found = _PINNED.search((HERE / f"v{line}" / "go.mod").read_text(encoding="utf-8"))
     if found is None:
         raise ValueError(f"v{line}/go.mod names no version of etcd's server")
     return found[1]
@@ -98,12 +103,14 @@ def _compile(line: str, folder: Path) -> Path:
     go = shutil.which("go")
     if go is None:
         raise Missing("there is no go on PATH")
-    target = folder / "etcd"
     flags = f"{os.environ.get('GOFLAGS', '')} -mod=readonly -trimpath".strip()
-    # A binary of no libraries; it says its own version, whatever the checkout's history is.
+    # Programs that need no libraries, and say their own version, whatever the checkout's history is.
     settings = {"GOFLAGS": flags, "GOWORK": "off", "CGO_ENABLED": "0"}
-    _run(go, "build", "-buildvcs=false", "-o", str(target), ".", folder=HERE / f"v{line}", settings=settings)
-    return target
+    programs = folder / "programs"
+    command = (go, "build", "-buildvcs=false", "-o", f"{programs}/", *_PROGRAMS)
+    _run(*command, folder=HERE / f"v{line}", settings=settings)
+    (programs / "server").rename(programs / "etcd")
+    return programs
 
 
 def _unpack(folder: Path) -> Path:
@@ -111,19 +118,19 @@ def _unpack(folder: Path) -> Path:
         if shutil.which(tool) is None:
             raise Missing(f"there is no {tool} on PATH")
     _download(folder)
-    (package,) = folder.glob("etcd-server_*.deb")
-    _run("dpkg-deb", "--extract", str(package), str(folder), folder=folder)
-    return folder / "usr" / "bin" / "etcd"
+    for package in folder.glob("*.deb"):
+        _run("dpkg-deb", "--extract", str(package), str(folder), folder=folder)
+    return folder / "usr" / "bin"
 
 
 def _download(folder: Path) -> None:
-    """Download Debian's package; by lists of our own if the machine has none, as in a fresh container."""
+    """Download Debian's packages; by lists of our own if the machine has none, as in a fresh container."""
     try:
-        _run("apt-get", "download", "etcd-server", folder=folder)
+        _run("apt-get", "download", *_PACKAGES, folder=folder)
     except Failed:
         own = [_own(folder, "State::Lists"), _own(folder, "Cache")]
         _run("apt-get", "update", *own, folder=folder)
-        _run("apt-get", "download", "etcd-server", *own, folder=folder)
+        _run("apt-get", "download", *_PACKAGES, *own, folder=folder)
 
 
 def _own(folder: Path, directory: str) -> str:

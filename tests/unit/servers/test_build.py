@@ -10,21 +10,26 @@ MODULES = LINES[1:]
 
 GO = """#!/bin/sh
 while [ "$1" != -o ]; do shift; done
-printf '#!/bin/sh\\necho "etcd Version: %s"\\n' {version} > "$2"
-/bin/chmod +x "$2"
+/bin/mkdir "$2"
+printf '#!/bin/sh\\necho "etcd Version: %s"\\n' {version} > "$2/server"
+/bin/chmod +x "$2/server"
+: > "$2/etcdutl"
 """
 
 APT_GET = """#!/bin/sh
-case "$1 $*" in
-  update*) : > listed ;;
-  download*) {condition} && : > etcd-server_{version}_amd64.deb ;;
+case "$1" in
+  update) : > listed ;;
+  download) {condition} && for name in "$2" "$3"; do : > "$name"_amd64.deb; done ;;
 esac
 """
 
 DPKG_DEB = """#!/bin/sh
 /bin/mkdir -p "$3/usr/bin"
-printf '#!/bin/sh\\necho "etcd Version: %s"\\n' {version} > "$3/usr/bin/etcd"
-/bin/chmod +x "$3/usr/bin/etcd"
+case "$2" in
+  */etcd-server_*) printf '#!/bin/sh\\necho "etcd Version: %s"\\n' {version} > "$3/usr/bin/etcd" ;;
+  */etcd-client_*) : > "$3/usr/bin/etcdctl" ;;
+esac
+/bin/chmod +x "$3"/usr/bin/*
 """
 
 
@@ -64,7 +69,7 @@ def test_a_missing_server_is_built_once(machine: Machine) -> None:
     machine.has("go", "#!/bin/sh\nexit 1\n")
     assert build("3.6", machine.store) == f"{version} present"
     assert built(machine.store) == {version: machine.store / version / "etcd"}
-    assert machine.left == [f"{version}/etcd"]
+    assert machine.left == [f"{version}/etcd", f"{version}/etcdutl"]
 
 
 def test_a_server_of_another_version_than_the_module_asks_for_does_not_count(machine: Machine) -> None:
@@ -76,11 +81,21 @@ def test_a_server_of_another_version_than_the_module_asks_for_does_not_count(mac
     assert build("3.6", machine.store) == f"{pinned('3.6')} built"
 
 
-def test_debians_package_is_unpacked(machine: Machine) -> None:
+def test_of_two_builds_at_once_the_first_to_be_done_stays(machine: Machine) -> None:
+    version = pinned("3.6")
+    others = machine.store / version / "etcd"
+    # The other one is done while this one works.
+    machine.has("go", GO + f"/bin/mkdir -p {others.parent} && : > {others}\n", version)
+    assert build("3.6", machine.store) == f"{version} built"
+    assert machine.left == [f"{version}/etcd"]
+    assert others.read_bytes() == b""
+
+
+def test_debians_packages_are_unpacked(machine: Machine) -> None:
     machine.has_debian("3.4.23")
     assert build("3.4", machine.store) == "3.4.23 built"
     assert build("3.4", machine.store) == "3.4.23 present"
-    assert machine.left == ["3.4.23/etcd"]
+    assert machine.left == ["3.4.23/etcd", "3.4.23/etcdctl"]
 
 
 def test_where_packages_are_not_listed_the_lists_are_fetched_first(machine: Machine) -> None:
