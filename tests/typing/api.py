@@ -32,6 +32,7 @@ from etcd_async import (
     value,
     version,
 )
+from etcd_async.auth import Access, AuthStatus, Permission, Role, User
 from etcd_async.types import Batch, DeleteResult, EventType, LeaseGrant, LeaseTimeToLive, TxnResult
 
 
@@ -167,6 +168,33 @@ async def coordination(client: Client) -> None:
     assert_type(await election.leader(), bytes | None)
     async for leader in election.observe():
         assert_type(leader, bytes)
+
+
+async def users(client: Client) -> None:
+    Client("https://h", token="jwt")
+    await client.auth.enable()
+    await client.auth.disable()
+    assert_type(await client.auth.status(timeout=1), AuthStatus)
+    await client.auth.add_user("ann", "password")
+    await client.auth.add_user("robot")
+    await client.auth.change_password("ann", "other")
+    assert_type(await client.auth.get_user("ann"), User)
+    assert_type(await client.auth.list_users(), list[str])
+    await client.auth.grant_role("ann", "readers")
+    await client.auth.revoke_role("ann", "readers")
+    await client.auth.delete_user("ann")
+    await client.auth.add_role("readers")
+    await client.auth.grant_permission("readers", "/key", access="read")
+    await client.auth.grant_permission("readers", prefix=b"/p/")
+    await client.auth.grant_permission("readers", start="/a", end="/b", access="write")
+    await client.auth.revoke_permission("readers", start="/a", from_key=True)
+    role = await client.auth.get_role("readers")
+    assert_type(role, Role)
+    assert_type(role.permissions, tuple[Permission, ...])
+    assert_type(role.permissions[0].access, Access)
+    assert_type(role.permissions[0].prefix, bytes | None)
+    assert_type(await client.auth.list_roles(), list[str])
+    await client.auth.delete_role("readers")
 
 
 async def services(client: Client) -> None:
