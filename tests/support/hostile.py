@@ -49,10 +49,12 @@ class Script:
 
 
 class HostileServer:
-    """Plays *script* to its first client, and answers calls of the later ones."""
+    """Plays *script* to its first client, and answers a call of each later one; or plays it *always*."""
 
-    def __init__(self, script: Script) -> None:
+    def __init__(self, script: Script, *, always: bool = False) -> None:
         self.sent = 0
+        self.clients = 0
+        self._always = always
         self._script = script
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -77,13 +79,14 @@ class HostileServer:
         try:
             while True:
                 client, _ = self._listener.accept()
+                self.clients += 1
                 with client:
                     client.settimeout(10)
                     client.sendall(GREETING)
                     _until_called(client)
                     with suppress(OSError):  # it has hung up
                         play(client)
-                play = self._answer
+                play = play if self._always else self._answer
         except OSError:  # the test is over
             return
 
