@@ -154,9 +154,9 @@ class _Tracer:
             if not candidates:
                 self._blame(*self._unexplained(revision))
             elif len(candidates) > 1 and any(changes_at(self._replay, revision).values()):
-                self._blame("values", f"{candidates} would all have written {self._replay.at(revision)}")
+                self._blame("values", f"{_listed(candidates)} would all have written {revision}")
         for revision in _unmatched(self._candidates):
-            self._blame("twice", f"{self._candidates[revision]} wrote {revision} and something else")
+            self._blame("twice", f"{_listed(self._candidates[revision])} wrote {revision} and something else")
 
     def _unexplained(self, revision: int) -> tuple[str, str]:
         events = self._replay.at(revision)
@@ -246,6 +246,10 @@ def _unmatched(candidates: Mapping[int, Sequence[Operation]]) -> Iterator[int]:
     for revision, those in candidates.items():
         if those and not place(revision, set()):
             yield revision
+
+
+def _listed(operations: Sequence[Operation]) -> str:
+    return " and ".join(map(str, operations))
 
 
 def _with_id(request: Request, answer: Answer) -> Request:

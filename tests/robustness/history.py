@@ -102,6 +102,9 @@ class Operation:
     end: int
     outcome: Answer | Failure
 
+    def __str__(self) -> str:
+        return operation_line(self)
+
 
 @dataclass(frozen=True, slots=True)
 class Asked:

@@ -62,7 +62,7 @@ def ask(program: Path, steps: Sequence[Step], *, timeout: float = TIMEOUT) -> Re
     detail = f"{answer['verdict']}: {answer['operations']} operations in {answer['seconds']:.2f} s"
     if answer["verdict"] == "Ok":
         return Result("porcupine", detail=detail)
-    stuck = ", ".join(str(steps[each]) for each in answer.get("stuck", ()))
+    stuck = ", ".join(json.dumps(as_line(steps[each])) for each in answer.get("stuck", ()))
     rule = "linearizable" if answer["verdict"] == "Illegal" else "unknown"
     return Result("porcupine", (Violation(rule, f"no place for {stuck}"),), detail=detail)
 

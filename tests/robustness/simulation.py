@@ -68,7 +68,7 @@ class Store:
                 return self._range(request)
             case ops.Txn():
                 succeeded = all(self._holds(each) for each in request.compare)
-                answers = tuple(self._do(each) for each in (request.success if succeeded else request.failure))
+                answers = tuple(self._part(each) for each in (request.success if succeeded else request.failure))
                 return Answer(succeeded=succeeded, answers=answers)
             case Grant():
                 return self._grant(request.lease)
@@ -79,6 +79,12 @@ class Store:
                 self._check(request.revision <= self.revision, "FutureRevision")
                 self.compacted = request.revision
         return Answer()
+
+    def _part(self, request: Request) -> Answer:
+        """Carry out one request of a transaction; its answer tells the revision as of its turn."""
+        answer = self._do(request)
+        has_written = bool(self.log) and self.log[-1].revision > self.revision
+        return replace(answer, revision=self.revision + has_written)
 
     def _put(self, op: ops.Put) -> Answer:
         self._check(not op.lease or op.lease in self.leases, "LeaseNotFound")
@@ -211,12 +217,7 @@ class Traffic:
                 self._late.append(request)
             return Failure("DeadlineExceeded", maybe_applied=not is_read)
         answer = self._attempt(request)
-        # What the client's methods do not tell.
-        if isinstance(answer, Answer) and isinstance(request, ops.Get):
-            return replace(answer, revision=0, count=None)
-        if isinstance(answer, Answer) and isinstance(request, Grant | Revoke | Compact):
-            return replace(answer, revision=0)
-        return answer
+        return as_told(request, answer) if isinstance(answer, Answer) else answer
 
     def _attempt(self, request: Request) -> Answer | Failure:
         try:
@@ -279,8 +280,9 @@ class Traffic:
         ]
         target, operand = self.random.choice(targets)
         compare = ops.Compare(one, b"", target, self.random.choice(list(ops.CompareResult)), operand)
-        success = (ops.Put(one, self._value()), ops.Range(*ALL), ops.Delete(other, prev_kv=True))
-        return ops.Txn((compare,), success, (ops.Get(one), ops.Delete(other)))
+        everything = ops.Range(*ALL)
+        success = (everything, ops.Put(one, self._value()), everything, ops.Delete(other, prev_kv=True))
+        return ops.Txn((compare,), success, (everything, ops.Get(one), ops.Delete(other), everything))
 
     def _watch(self, number: int) -> WatchLog:
         random, last = self.random, self.store.revision
@@ -302,6 +304,19 @@ class Traffic:
 def simulate(seed: int, steps: int = 400) -> History:
     """Return a history that no judge may reject."""
     return Traffic(Random(seed)).run(steps)
+
+
+def as_told(request: Request, full: Answer) -> Answer:
+    """Return what the client's methods tell of an answer."""
+    match request:
+        case ops.Get():
+            return replace(full, revision=0, count=None)
+        case Grant() | Revoke() | Compact():
+            return replace(full, revision=0)
+        case ops.Txn():
+            branch = request.success if full.succeeded else request.failure
+            return replace(full, answers=tuple(map(as_told, branch, full.answers)))
+    return full
 
 
 def _in(kvs: dict[bytes, KeyValue], key: bytes, range_end: bytes) -> list[KeyValue]:

@@ -177,6 +177,21 @@ def test_a_log_that_can_not_be_true_is_no_reference(spoil: Callable[[History], H
     assert not verdict.accepted
 
 
+@pytest.mark.parametrize("request_", [ops.get(A, keys_only=True), ops.range(prefix=A, keys_only=True)])
+def test_keys_only_may_come_without_their_lease(request_: ops.Get | ops.Range) -> None:
+    for request, rule in (
+        (replace(request_, revision=2), "past"),
+        (replace(request_, serializable=True), "serializable"),
+    ):
+        for lease, rules in ((7, set()), (0, set()), (8, {rule})):
+            tape = Tape()
+            tape.do(Grant(7))
+            tape.do(ops.put(A, "1", lease=7))
+            kv = KeyValue(A, create_revision=2, mod_revision=2, version=1, lease=lease)
+            found = Answer(0 if isinstance(request, ops.Get) else 2, kvs=(kv,))
+            assert judge_without_go(with_more(tape.history(), request, found)).rules == rules
+
+
 def test_an_unknown_delete_that_several_may_have_done_is_accepted_once_only() -> None:
     tape = Tape()
     tape.do(ops.put(A, "1"))

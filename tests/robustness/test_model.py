@@ -5,7 +5,7 @@ from random import Random
 
 import pytest
 
-from etcd_async import Client, EtcdError, ops
+from etcd_async import Client, EtcdError
 from etcd_async.testing import EtcdServer
 from tests.robustness.history import (
     Answer,
@@ -20,7 +20,7 @@ from tests.robustness.history import (
     failure,
 )
 from tests.robustness.judges import judge_history
-from tests.robustness.simulation import Refused, Store, Traffic
+from tests.robustness.simulation import Refused, Store, Traffic, as_told
 
 REQUESTS = 500
 
@@ -47,23 +47,6 @@ def of_store(store: Store, request: Request) -> Answer | Failure:
         return as_told(request, store.do(request))
     except Refused as error:
         return Failure(str(error))
-
-
-def as_told(request: Request, full: Answer) -> Answer:
-    """Return what the client's methods tell of an answer."""
-    match request:
-        case ops.Get():
-            return replace(full, revision=0, count=None)
-        case Grant() | Revoke() | Compact():
-            return replace(full, revision=0)
-        case ops.Txn():
-            branch = request.success if full.succeeded else request.failure
-            parts = tuple(
-                as_told(part, replace(told, revision=full.revision))
-                for part, told in zip(branch, full.answers, strict=True)
-            )
-            return replace(full, answers=parts)
-    return full
 
 
 @pytest.mark.parametrize("seed", range(4))

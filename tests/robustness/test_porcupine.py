@@ -108,8 +108,8 @@ def test_a_stale_read_is_rejected_by_porcupine_alone() -> None:
 
 def test_what_did_not_fit_is_named() -> None:
     [violation] = porcupine.judge(attribute(stale_read(sample())).steps).violations
-    assert "Range" in violation.detail
-    assert "revision=8" in violation.detail
+    assert '"op": "range"' in violation.detail
+    assert '"revision": 8' in violation.detail
 
 
 def test_concurrent_operations_take_effect_in_either_order() -> None:
@@ -261,6 +261,26 @@ def test_ranges_are_etcds() -> None:
     assert verdict(tape.history()) == set()
 
 
+def test_keys_only_may_come_without_their_lease() -> None:
+    tape = Tape()
+    tape.do(Grant(7))
+    tape.do(ops.put(A, "1", lease=7))
+    for lease, rules in ((7, set()), (0, set()), (8, {"linearizable"})):
+        kv = KeyValue(A, create_revision=2, mod_revision=2, version=1, lease=lease)
+        assert one_more(tape.history(), ops.get(A, keys_only=True), Answer(kvs=(kv,))) == rules
+
+
+def test_a_txn_tells_each_operation_the_revision_of_its_turn() -> None:
+    tape = Tape()
+    tape.do(ops.txn(then=[ALL, ops.delete(A), ops.put(A, "1"), ALL, ops.delete(B)]))
+    told = answer_of(tape.operations[0])
+    assert [each.revision for each in told.answers] == [1, 1, 2, 2, 2]
+    assert verdict(tape.history()) == set()
+    for number in range(len(told.answers)):
+        parts = [replace(each, revision=each.revision + (at == number)) for at, each in enumerate(told.answers)]
+        assert verdict(with_answer(tape.history(), 0, answers=tuple(parts))) == {"linearizable"}
+
+
 def test_what_the_model_does_not_know_is_refused_by_name() -> None:
     history = with_more(Tape().history(), ops.range(prefix="", sort_by="value"), Answer(1, count=0))
     [violation] = porcupine.judge(attribute(history).steps).violations
@@ -342,7 +362,8 @@ def _altered(kv: KeyValue, random: Random) -> KeyValue:
     name = random.choice(["value", "create_revision", "mod_revision", "version", "lease"])
     if name == "value":
         return replace(kv, value=kv.value + b"0")
-    changed = {name: getattr(kv, name) + random.choice([-1, 1])}
+    # No lease is what etcd 3.7 tells of keys only.
+    changed = {name: getattr(kv, name) + (1 if name == "lease" else random.choice([-1, 1]))}
     return replace(kv, **changed)
 
 

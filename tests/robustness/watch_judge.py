@@ -70,9 +70,9 @@ class Case:
     def missing(self, first: int, last: int) -> Iterator[str]:
         """Say which events between two revisions did not come."""
         came = {identity(event) for event in self.events}
-        for event in self.wanted(first, last):
-            if identity(event) not in came:
-                yield f"{identity(event)} did not come"
+        lost = [identity(event) for event in self.wanted(first, last) if identity(event) not in came]
+        if lost:
+            yield f"{len(lost)} events from {first} to {last} did not come, {lost[0]} the first of them"
 
 
 def judge(history: History) -> Result:
