@@ -151,6 +151,13 @@ def coverage(session: nox.Session) -> None:
 
 
 @nox.session
+def fuzz(session: nox.Session) -> None:
+    """Fuzz framing, codec and machines; an hour in all, unless told otherwise."""
+    install(session, "fuzz")
+    session.run("python", "-m", "tests.fuzz", *(session.posargs or ["--seconds", "450"]))
+
+
+@nox.session
 def benchmarks(session: nox.Session) -> None:
     """Compare with other clients, each in an environment of its own; takes minutes."""
     install(session, "test")
