@@ -124,6 +124,7 @@ from etcd_async.recipes.registry import (
     Registration,
     ServiceWatch,
 )
+from etcd_async.srv import endpoints_from_srv
 from etcd_async.types import (
     Batch,
     ClientState,
@@ -253,6 +254,7 @@ __all__ = [
     "WatchCanceled",
     "create_revision",
     "delete",
+    "endpoints_from_srv",
     "get",
     "lease_of",
     "mod_revision",

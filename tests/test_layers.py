@@ -64,6 +64,7 @@ OWNERS = {
     "hpack": {"_transport"},
     "betterproto2": {"_pb", "_codec", "wire"},
     "cryptography": {"crypto"},
+    "dns": {"srv"},
 }
 PURE_LAYERS = 2
 # What would make a decision depend on anything but its arguments.
