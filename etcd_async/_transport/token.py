@@ -85,21 +85,11 @@ class Token:
             DeadlineExceeded: *timeout* seconds passed.
             ClientClosed: `aclose` was called.
         """
-        if self._is_closed:
-            raise ClientClosed
-        if self.is_current:
-            return
-        if self._refusal is not None and self._clock() < self._retry_at:
-            raise _own(self._refusal)
-        if self._login is None:
-            self._login = asyncio.create_task(self._renew(), name="etcd_async.login")
-        login = self._login
-        await asyncio.wait([login], timeout=timeout)
-        if not login.done():
-            raise DeadlineExceeded("the deadline passed during the login", attempts=self._causes())
-        if login.cancelled():
-            raise ClientClosed
-        failure = login.result()
+        joins, began = self._login is not None, self._clock()
+        failure = await self._logged_in(timeout)
+        if joins and failure is not None and not isinstance(failure, RpcError):
+            # That login began before this call, and may have seen an outage that is over: this call has its own time.
+            failure = await self._logged_in(None if timeout is None else began + timeout - self._clock())
         if failure is not None:
             raise _own(failure)
 
@@ -123,6 +113,24 @@ class Token:
         if login is not None:
             login.cancel()
             await asyncio.wait([login])
+
+    async def _logged_in(self, timeout: float | None) -> EtcdError | None:
+        """Wait for the login under way, beginning one if there is none and none is futile; return how it failed."""
+        if self._is_closed:
+            raise ClientClosed
+        if self.is_current:
+            return None
+        if self._refusal is not None and self._clock() < self._retry_at:
+            return self._refusal
+        if self._login is None:
+            self._login = asyncio.create_task(self._renew(), name="etcd_async.login")
+        login = self._login
+        await asyncio.wait([login], timeout=None if timeout is None else max(0.0, timeout))
+        if not login.done():
+            raise DeadlineExceeded("the deadline passed during the login", attempts=self._causes())
+        if login.cancelled():
+            raise ClientClosed
+        return login.result()
 
     async def _renew(self) -> EtcdError | None:
         """Log in; a failure is the result, since perhaps nobody waits for it any more."""

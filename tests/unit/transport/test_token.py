@@ -123,7 +123,7 @@ async def test_a_failed_login_fails_all_who_wait_each_with_an_error_of_its_own()
 async def test_a_login_without_an_answer_is_tried_again_by_the_next_who_asks() -> None:
     logins = Logins()
     token = Token(logins, COMMON)
-    waiters = await waiting(token, 2)
+    waiters = await waiting(token)
     attempts = [Attempt("http://h:1", "connection refused")]
     logins.pending[0].set_exception(Unavailable(attempts))
     for waiter in waiters:
@@ -134,6 +134,36 @@ async def test_a_login_without_an_answer_is_tried_again_by_the_next_who_asks() -
     logins.pending[1].set_result("t2")
     await again
     assert token.metadata == with_token("t2")
+
+
+async def test_who_joins_a_login_does_not_fail_with_what_stood_in_its_way_before() -> None:
+    logins = Logins()
+    token = Token(logins, COMMON)
+    [first] = await waiting(token)
+    [late] = await waiting(token)
+    logins.pending[0].set_exception(Unavailable([]))
+    with pytest.raises(Unavailable):
+        await first
+    for _ in range(10):
+        await asyncio.sleep(0)
+    logins.pending[1].set_result("t1")
+    await late
+    assert token.metadata == with_token("t1")
+
+
+async def test_who_joins_two_logins_that_fail_is_told() -> None:
+    logins = Logins()
+    token = Token(logins, COMMON)
+    [first] = await waiting(token)
+    [late] = await waiting(token)
+    for number in range(2):
+        logins.pending[number].set_exception(Unavailable([]))
+        for _ in range(10):
+            await asyncio.sleep(0)
+    for waiter in (first, late):
+        with pytest.raises(Unavailable):
+            await waiter
+    assert len(logins.pending) == 2
 
 
 async def test_a_refusal_stands_for_a_while_that_grows_and_the_next_login_counts_anew() -> None:
