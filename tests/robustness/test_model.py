@@ -5,7 +5,7 @@ from random import Random
 
 import pytest
 
-from etcd_async import Client, EtcdError
+from etcd_async import Client, EtcdError, ops
 from etcd_async.testing import EtcdServer
 from tests.robustness.history import (
     Answer,
@@ -49,6 +49,13 @@ def of_store(store: Store, request: Request) -> Answer | Failure:
         return Failure(str(error))
 
 
+def as_versions_tell(request: Request, told: Answer | Failure) -> list[Answer | Failure]:
+    """Return an answer as the versions of etcd give it: 3.7 tells no leases where it was asked for keys only."""
+    if isinstance(request, ops.Range) and request.keys_only and isinstance(told, Answer):
+        return [told, replace(told, kvs=tuple(replace(kv, lease=0) for kv in told.kvs))]
+    return [told]
+
+
 @pytest.mark.parametrize("seed", range(4))
 async def test_etcd_answers_as_the_simulation_does_and_the_judges_accept_it(seed: int) -> None:
     traffic = Traffic(Random(seed))
@@ -57,7 +64,7 @@ async def test_etcd_answers_as_the_simulation_does_and_the_judges_accept_it(seed
         for number in range(REQUESTS):
             request = traffic.request()
             told = await of_etcd(client, request)
-            assert told == of_store(traffic.store, request), request
+            assert told in as_versions_tell(request, of_store(traffic.store, request)), request
             operations.append(Operation(1, request, 2 * number, 2 * number + 1, told))
     verdict = judge_history(History(tuple(operations), (), tuple(traffic.store.log)))
     assert verdict.accepted, verdict.report()
