@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from typing import Final
+from typing import Any, Final
 
 from etcd_async import Client
 from tests.robustness import history
@@ -60,7 +61,7 @@ async def run(settings: Settings) -> Report:
     """Do one run, and return what is to be said of it; its files are for the judges."""
     started = time.monotonic()
     async with Cluster(settings.binary) as cluster:
-        with Recorder(settings.folder) as recorder:
+        with Recorder(settings.folder) as recorder, _heard() as said:
             drive = _Run(settings, cluster, recorder)
             await drive.all()
     report = Report(
@@ -71,10 +72,27 @@ async def run(settings: Settings) -> Report:
         operations=recorder.operations,
         events=recorder.events,
         endings=recorder.endings,
-        complaints=[*drive.finish.stuck, *drive.complaints],
+        complaints=[*drive.finish.stuck, *drive.complaints, *said],
     )
     (settings.folder / history.RUN).write_text(json.dumps(report.as_json() | {"log": drive.injector.log}, indent=1))
     return report
+
+
+@contextmanager
+def _heard() -> Iterator[list[str]]:
+    """Collect what the event loop has to complain of, such as errors that nobody looked at."""
+    loop = asyncio.get_running_loop()
+    before, said = loop.get_exception_handler(), list[str]()
+
+    def hear(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        said.append(f"the event loop says: {context['message']}: {context.get('exception')!r}")
+
+    loop.set_exception_handler(hear)
+    try:
+        yield said
+        gc.collect()  # a future that nobody looked at says so when it goes
+    finally:
+        loop.set_exception_handler(before)
 
 
 class _Run:
