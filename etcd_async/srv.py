@@ -26,8 +26,8 @@ async def endpoints_from_srv(
     """
     Look up where the etcd of a domain is.
 
-    ``_etcd-client-ssl._tcp.<domain>`` gives https endpoints, ``_etcd-client._tcp.<domain>`` http ones. One of the two is
-    enough; if you mean TLS, take care that there is no record of the other kind.
+    ``_etcd-client-ssl._tcp.<domain>`` gives https endpoints, ``_etcd-client._tcp.<domain>`` http ones. One of the two
+    is enough; if you mean TLS, take care that there is no record of the other kind.
 
     Args:
         domain: Such as ``"example.com"``.
