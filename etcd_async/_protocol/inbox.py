@@ -183,7 +183,7 @@ class Inbox:
         is_last = bool(flags & END_STREAM)
         if is_last:
             self._outbox.close(exchange)
-        elif head.is_informational:
+        elif not head.is_plain_start and head.is_informational:
             self._floods.late(self._outbox.opened)
         try:
             exchange.on_head(head, is_last)
