@@ -2,10 +2,6 @@
 
 from etcd_async.auth import (
     Auth,
-    AuthStatus,
-    Permission,
-    Role,
-    User,
 )
 from etcd_async.client import (
     Client,
@@ -139,6 +135,12 @@ from etcd_async.types import (
     Service,
     ServiceChange,
     TxnResult,
+)
+from etcd_async.users import (
+    AuthStatus,
+    Permission,
+    Role,
+    User,
 )
 from etcd_async.watch import (
     Watch,

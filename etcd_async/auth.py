@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final
 
-from etcd_async import _codec
+from etcd_async._call import call
 from etcd_async._core import Core
-from etcd_async._keys import prefix_end, to_range
+from etcd_async._keys import to_range
 from etcd_async._pb import authpb
 from etcd_async._pb import etcdserverpb as pb
 from etcd_async._transport import methods
 from etcd_async._transport.methods import Method
 from etcd_async.errors import ProtocolError
 from etcd_async.options import CLIENT_DEFAULT, Timeout
+from etcd_async.users import Access, AuthStatus, Permission, Role, User
 
-__all__ = ["Access", "Auth", "AuthStatus", "Permission", "Role", "User"]
-
-Access: TypeAlias = Literal["read", "write", "readwrite"]
-"""What a permission allows: reading and watching, writing and deleting, or both."""
+__all__ = ["Auth"]
 
 _ACCESS: Final[dict[authpb.PermissionType, Access]] = {
     authpb.PermissionType.READ: "read",
@@ -26,71 +23,6 @@ _ACCESS: Final[dict[authpb.PermissionType, Access]] = {
     authpb.PermissionType.READWRITE: "readwrite",
 }
 _PERMISSION_TYPE: Final[dict[str, authpb.PermissionType]] = {access: number for number, access in _ACCESS.items()}
-
-
-@dataclass(frozen=True, slots=True)
-class AuthStatus:
-    """
-    Whether a cluster asks who its clients are.
-
-    Attributes:
-        is_enabled: True if every call needs a user.
-        revision: Of users and roles: it grows with each change of them, and is not that of the keys.
-    """
-
-    is_enabled: bool
-    revision: int
-
-
-@dataclass(frozen=True, slots=True)
-class User:
-    """
-    A user.
-
-    Attributes:
-        name: Its name.
-        roles: The names of its roles, in the order of the alphabet.
-    """
-
-    name: str
-    roles: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Permission:
-    """
-    One right of a role, on one key or on a range of keys. Keys are the server's: no namespace is taken off.
-
-    Attributes:
-        access: ``"read"``, ``"write"`` or ``"readwrite"``.
-        key: The key, or the first of the range.
-        range_end: The key after the last of the range; ``b""`` for one key, one zero byte for no end.
-    """
-
-    access: Access
-    key: bytes
-    range_end: bytes = b""
-
-    @property
-    def prefix(self) -> bytes | None:
-        """The prefix, if the range is that of all keys which start with one (``b""`` for every key); else None."""
-        if self.key == self.range_end == b"\x00":
-            return b""
-        return self.key if self.range_end and prefix_end(self.key) == self.range_end else None
-
-
-@dataclass(frozen=True, slots=True)
-class Role:
-    """
-    A role.
-
-    Attributes:
-        name: Its name.
-        permissions: What it allows, in the order of the keys. The role ``root`` may do everything, and lists nothing.
-    """
-
-    name: str
-    permissions: tuple[Permission, ...] = ()
 
 
 class Auth:
@@ -300,12 +232,7 @@ class Auth:
         await self._call(methods.ROLE_REVOKE_PERMISSION, request, timeout)
 
     async def _call(self, method: Method, request: Any, timeout: Timeout) -> Any:
-        answer = await self._core.caller.unary(method, _codec.encode(request), timeout=self._core.seconds(timeout))
-        try:
-            return _codec.decode(method.response, answer)
-        except _codec.DecodeError as error:
-            error.maybe_applied = method.writes
-            raise
+        return await call(self._core, method, request, seconds=self._core.seconds(timeout))
 
 
 def _permission(permission: authpb.Permission) -> Permission:

@@ -32,8 +32,8 @@ from etcd_async import (
     value,
     version,
 )
-from etcd_async.auth import Access, AuthStatus, Permission, Role, User
 from etcd_async.types import Batch, DeleteResult, EventType, LeaseGrant, LeaseTimeToLive, TxnResult
+from etcd_async.users import Access, AuthStatus, Permission, Role, User
 
 
 async def opening() -> None:
