@@ -22,7 +22,7 @@ from tests.robustness.history import (
     Started,
     WatchLog,
 )
-from tests.robustness.simulation import Refused, Store
+from tests.robustness.store import Refused, Store
 
 ALL = ops.Range(b"\0", b"\0")
 A, B, C, D = b"a", b"b", b"c", b"d"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from etcd_async import Event, KeyValue, ops
 from tests.robustness import history as histories
 from tests.robustness.history import Answer, Failure, Grant, History, Operation, Revoke, answer, failure
-from tests.robustness.judges import Rejected, judge_history, judge_without_go
+from tests.robustness.judges import Rejected, judge_without_go
 from tests.robustness.samples import (
     ALL,
     LOST,
@@ -264,4 +264,4 @@ def test_a_rejection_says_what_is_wrong() -> None:
     assert verdict.rules == {"not_applied"}
     with pytest.raises(Rejected, match="writes: REJECTED"):
         verdict.raise_if_rejected()
-    judge_history(sample()).raise_if_rejected()
+    judge_without_go(sample()).raise_if_rejected()

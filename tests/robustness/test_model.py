@@ -20,7 +20,10 @@ from tests.robustness.history import (
     failure,
 )
 from tests.robustness.judges import judge_history
-from tests.robustness.simulation import Refused, Store, Traffic, as_told
+from tests.robustness.simulation import Traffic
+from tests.robustness.store import Refused, Store, as_told
+
+pytestmark = pytest.mark.timeout(400)  # the first may have to build Porcupine
 
 REQUESTS = 500
 

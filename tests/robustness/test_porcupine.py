@@ -37,6 +37,9 @@ from tests.robustness.samples import (
 )
 from tests.robustness.simulation import simulate
 
+# The program is built once, with all of Go's library where that is not in its cache.
+pytestmark = pytest.mark.timeout(400)
+
 LAST_PUT = 15
 FUTURE = 18
 
