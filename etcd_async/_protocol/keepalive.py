@@ -79,7 +79,7 @@ class KeepAlive:
     A term counts from when the renewal was *sent*: the server began it no earlier than that, however late the answer.
     The server answers the renewals of a stream in order (server ``v3rpc/lease.go`` leaseKeepAlive), so the answers of
     one lease belong to its sends in order; a lease that is removed and added again does not inherit them. One that it
-    refuses costs the stream (from etcd 3.5.10 on it asks for permission to write the lease's keys): the oldest renewal
+    refuses costs the stream (etcd 3.5.35, 3.6 and 3.7 ask for permission to write the lease's keys): the oldest renewal
     in flight is to blame then.
     """
 
