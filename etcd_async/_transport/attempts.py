@@ -32,7 +32,8 @@ class Call:
 
     Attributes:
         tried: Where it has failed; when it has failed everywhere, the pool alone says where to go.
-        reads: Whether it changes nothing, so that it may even be under way at several endpoints at once.
+        reads: Whether it may be under way at several endpoints at once, and given up where it is not answered first.
+            Transactions that only read may not: etcd before 3.5.5 can crash when one is cancelled (etcd #14110).
         is_bound: Whether there is one endpoint only that it may go to.
     """
 
@@ -67,7 +68,7 @@ class Call:
         self.tried: set[Endpoint] = set()
         self._endpoints = endpoints
         self._is_writing = method.writes and (method.repeatable or not repeatable)
-        self.reads = repeatable and not self._is_writing
+        self.reads = repeatable and not method.writes
         self.is_bound = endpoints == 1
         self._retries = Retries(repeatable, endpoints, has_user and method.needs_token, backoff, random)
         self._attempts: dict[Attempt, None] = {}  # without repeats, in order

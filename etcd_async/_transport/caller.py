@@ -177,7 +177,7 @@ class Caller:
         until, patience, looks = deadline, None, 0
         if endpoint is None and len(self._pool.endpoints) > 1:
             patience = patience_within(timeout)
-            if repeatable and method.writes and method.repeatable:
+            if repeatable and method.writes:
                 until = attempt_deadline(deadline, now, repeatable=True, untried=2)
             elif repeatable:
                 looks = SLOW_AGE if timeout is None else looks_within(timeout)

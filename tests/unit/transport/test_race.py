@@ -218,6 +218,7 @@ async def test_writes_and_calls_for_one_endpoint_never_race(network: Network) ->
         await caller.unary(LEASE_GRANT, b"", timeout=60.0)
         await caller.unary(TXN, b"", timeout=60.0)
         await caller.unary(RANGE, b"", timeout=60.0, endpoint=caller.endpoint(A))
-        assert [asked.looks for asked in network.asked] == [0, 0, 0, 0]
-        await caller.unary(TXN, b"", timeout=60.0, repeatable=True)
+        await caller.unary(TXN, b"", timeout=60.0, repeatable=True)  # one that is cancelled can crash an old etcd
+        assert [asked.looks for asked in network.asked] == [0, 0, 0, 0, 0]
+        await caller.unary(RANGE, b"", timeout=60.0)
         assert network.asked[-1].looks > 0
