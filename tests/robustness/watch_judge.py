@@ -34,7 +34,7 @@ from tests.robustness.replay import Replay, in_range
 from tests.robustness.result import Result, Violation
 
 # What may end the attempt to begin a watch in the midst of faults.
-UNSTARTED = {"DeadlineExceeded", "Unavailable", "NoLeader"}
+UNSTARTED = {"DeadlineExceeded", "Unavailable", "NoLeader", "LeaderChanged", "ServerTimeout", "ServerStopped"}
 
 
 @dataclass(frozen=True, slots=True)
