@@ -104,8 +104,11 @@ async def test_no_lease_expires_while_a_majority_is_up(cluster: Cluster, fault: 
         async with Client(others) as other:
             await fault(cluster, member)
             watch = Stopwatch()
+            losses = [start(lease.lost()) for lease in leases]
             while watch.seconds < LONGER_THAN_ANY_TERM:
+                await asyncio.wait(losses, timeout=BETWEEN_LOOKS, return_when=asyncio.FIRST_COMPLETED)
                 assert await dead(leases, other) == []
+            await asyncio.gather(*map(cancelled, losses))
         assert await member_of(cluster, client._core.keeper._duplex) != member or fault is part  # type: ignore[arg-type]
         await cluster.heal()
 
