@@ -84,16 +84,19 @@ def changes_at(replay: Replay, revision: int) -> Changes:
 
 def changes_by(requests: Sequence[Request], replay: Replay, before: int) -> Changes:
     """Return what *requests*, carried out as one on the store as of revision *before*, change."""
-    changes: dict[bytes, tuple[bytes, int] | None] = {}
+    changes: dict[bytes, tuple[bytes, int] | None] = {**puts_by(requests)}
     for request in requests:
-        if isinstance(request, ops.Put):
-            changes[request.key] = (request.value, request.lease)
-        elif isinstance(request, ops.Delete):
+        if isinstance(request, ops.Delete):
             changes |= {kv.key: None for kv in replay.range(request.key, request.range_end, before)}
         elif isinstance(request, Revoke):
             kvs = replay.range(b"\0", b"\0", before)
             changes |= {kv.key: None for kv in kvs if kv.lease == request.lease}
     return changes
+
+
+def puts_by(requests: Sequence[Request]) -> Changes:
+    """Return what *requests* write, whatever is there before."""
+    return {each.key: (each.value, each.lease) for each in requests if isinstance(each, ops.Put)}
 
 
 def branches(request: Request) -> list[Sequence[Request]]:
@@ -142,7 +145,11 @@ class _Tracer:
         if told is not None and operation.call > told:
             return False
         changes = changes_at(self._replay, revision)
-        return any(changes_by(each, self._replay, revision - 1) == changes for each in branches(operation.request))
+        puts = {key: change for key, change in changes.items() if change is not None}
+        return any(
+            puts_by(each) == puts and changes_by(each, self._replay, revision - 1) == changes
+            for each in branches(operation.request)
+        )
 
     def _told_of(self, revision: int) -> int | None:
         """Return when somebody was first told of *revision* or a later one."""
