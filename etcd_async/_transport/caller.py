@@ -70,6 +70,7 @@ class Caller:
         self._random = random or Random()
         self._clock = clock
         self._options = options or TransportOptions()
+        self._owns_tasks = tasks is None
         self._tasks = tasks or Tasks(lambda error: None)
         self._roster = Roster(
             endpoints,
@@ -273,9 +274,10 @@ class Caller:
         """End every call and stream with `ClientClosed`, and the connections; from any task, any number of times."""
         self._roster.is_closed = True
         self._pursuit.close()
-        await self._tasks.aclose()
         await self._token.aclose()
         await self._roster.aclose()
+        if self._owns_tasks:
+            await self._tasks.aclose()
 
     async def _unary(
         self, call: Call, payload: bytes, at: Place, started: float, failure: EtcdError | AttemptFailed | Slow

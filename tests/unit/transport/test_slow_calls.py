@@ -159,7 +159,7 @@ async def test_a_silent_connection_is_left_by_new_calls_and_kept_for_those_on_it
         assert other.peer is not request.peer
         other.answer(b"new")
         request.answer(b"old")
-        assert await within(asyncio.gather(waiting, task)) == [b"old", b"new"]
+        assert [await within(waiting), await within(task)] == [b"old", b"new"]
         await request.peer.lost()
 
 
