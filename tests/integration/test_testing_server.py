@@ -99,12 +99,16 @@ async def test_a_paused_server_can_be_stopped_and_killed() -> None:
 
 
 async def test_a_server_that_does_not_stop_in_time_is_killed() -> None:
+    ends = set()
     async with EtcdServer(stop_timeout=0) as server:
-        pid = server.pid
-        await server.stop()
-        assert not exists(pid)
-        assert server._process is not None
-        assert server._process.returncode == -signal.SIGKILL
+        for _ in range(5):  # etcd may have stopped by itself before the second signal comes
+            pid = server.pid
+            await server.stop()
+            assert not exists(pid)
+            assert server._process is not None
+            ends.add(server._process.returncode)
+            await server.start()
+    assert -signal.SIGKILL in ends
 
 
 async def test_stop_and_kill_without_a_running_server_do_nothing_and_pause_says_so() -> None:
