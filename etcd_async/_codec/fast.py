@@ -123,14 +123,18 @@ def _give_up() -> Any:
 def _op(buf: bytes, p: int, end: int, depth: int) -> OpResult:
     if p == end:
         raise OtherOrder
+    read = _OPS.get(buf[p])
+    if read is None:
+        return _nested(buf, p, end, depth)
     start, stop = read_span(buf, p + 1, end)
-    if stop != end:
+    return read(buf, start, stop) if stop == end else _give_up()
+
+
+def _nested(buf: bytes, p: int, end: int, depth: int) -> TxnResult:
+    if buf[p] != 0x22 or depth >= _NESTED_TXNS:
         raise OtherOrder
-    tag = buf[p]
-    if tag == 0x22 and depth < _NESTED_TXNS:
-        return read_txn(buf, start, stop, depth + 1)
-    read = _OPS.get(tag)
-    return read(buf, start, stop) if read else _give_up()
+    start, stop = read_span(buf, p + 1, end)
+    return read_txn(buf, start, stop, depth + 1) if stop == end else _give_up()
 
 
 _Reader: TypeAlias = Callable[[bytes, int, int], OpResult]
