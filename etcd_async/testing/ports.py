@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 import random
 import socket
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 __all__ = ["LOOPBACK", "Ports", "free_port", "listener"]
@@ -14,10 +17,12 @@ LOOPBACK = "127.0.0.1"
 # could be taken by any connection while its server restarts, or by the very connection that tries to reach it: TCP then
 # connects the socket to itself.
 _RANGE = range(10_000, 32_768)
+_SHARES = 16
 _ATTEMPTS = 100
 
 # Not the shared generator: test plugins seed it alike in parallel workers, which would then all try the same ports.
 _random = random.SystemRandom()
+_candidates: dict[int, Iterator[int]] = {}  # by process
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,10 +78,25 @@ def listener(port: int | None = None) -> socket.socket:
         return _listen(port)
     for _ in range(_ATTEMPTS):
         try:
-            return _listen(_random.choice(_RANGE))
+            return _listen(_candidate())
         except OSError:
             continue
     raise OSError(f"none of {_ATTEMPTS} ports tried on {LOOPBACK} is free")
+
+
+def _candidate() -> int:
+    """
+    Return a port that this process did not try for the last thousand times.
+
+    Each process keeps to a share of the ports, which most others don't touch: what is free now would else be taken by
+    another test run just while its owner restarts.
+    """
+    process = os.getpid()
+    if process not in _candidates:
+        share = _RANGE[process % _SHARES :: _SHARES]
+        start = _random.randrange(len(share))
+        _candidates[process] = itertools.cycle([*share[start:], *share[:start]])
+    return next(_candidates[process])
 
 
 def _listen(port: int) -> socket.socket:

@@ -1,5 +1,7 @@
 """Ports that no outgoing connection can take."""
 
+import itertools
+import os
 import socket
 
 import pytest
@@ -16,17 +18,30 @@ def test_no_port_occurs_twice_in_one_choice() -> None:
     assert len({port for one in chosen for port in (one.client, one.peer, one.metrics)}) == 60
 
 
+def test_a_port_is_not_chosen_again_soon() -> None:
+    chosen = [ports.free_port() for _ in range(1000)]
+    assert len(set(chosen)) == 1000
+
+
+def test_processes_side_by_side_choose_from_different_ports(monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen: list[set[int]] = []
+    for process in range(1, 17):
+        monkeypatch.setattr(os, "getpid", lambda process=process: process)
+        chosen.append({ports.free_port() for _ in range(200)})
+    assert len(set().union(*chosen)) == 16 * 200
+
+
 def test_a_port_that_is_taken_is_not_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     with ports.listener() as taken:
         number = taken.getsockname()[1]
         free = ports.free_port()
-        monkeypatch.setattr(ports, "_random", Choices(number, number, free))
+        monkeypatch.setattr(ports, "_candidate", iter([number, number, free]).__next__)
         assert ports.free_port() == free
 
 
 def test_running_out_of_ports_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     with ports.listener() as taken:
-        monkeypatch.setattr(ports, "_random", Choices(*[taken.getsockname()[1]] * 100))
+        monkeypatch.setattr(ports, "_candidate", itertools.repeat(taken.getsockname()[1]).__next__)
         with pytest.raises(OSError, match="none of 100 ports"):
             ports.free_port()
 
@@ -35,11 +50,3 @@ def test_a_listener_accepts_on_the_port_asked_for() -> None:
     number = ports.free_port()
     with ports.listener(number), socket.create_connection(("127.0.0.1", number), timeout=5) as client:
         assert client.getpeername()[1] == number
-
-
-class Choices:
-    def __init__(self, *values: int) -> None:
-        self._values = iter(values)
-
-    def choice(self, _: range) -> int:
-        return next(self._values)
