@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from itertools import cycle
+from typing import Any
 
 import pytest
 
@@ -12,11 +13,9 @@ from etcd_async import Client, Lease, TransportOptions, Watch
 from etcd_async._protocol.pulse import IDLE_INTERVAL, PATIENCE
 from etcd_async._transport.callstream import CallStream
 from etcd_async._transport.duplex import SECOND_LOOK, Duplex
-from etcd_async.testing import EtcdServer, FaultProxy
+from etcd_async.testing import EtcdServer, FaultProxy, Ports
 from tests.faults.support import Stopwatch, cancelled, outcome, start
-from tests.robustness import cluster as cluster_module
-from tests.robustness.cluster import Cluster
-from tests.robustness.cluster import arguments as cluster_arguments
+from tests.robustness.cluster import Cluster, Member
 from tests.support.live import running, take, until, within
 
 pytestmark = [pytest.mark.faults, pytest.mark.slow, pytest.mark.timeout(120)]
@@ -28,16 +27,6 @@ LONGER_THAN_ANY_TERM = 11.0
 BETWEEN_LOOKS = 0.5
 SLACK = 3.0  # for a busy machine
 WATCHES_MOVE_WITHIN = IDLE_INTERVAL + PATIENCE + SECOND_LOOK + SLACK
-
-
-@pytest.fixture
-async def cluster(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Cluster]:
-    """Members that do not wait for the disk: how long it takes them to elect a leader decides."""
-    monkeypatch.setattr(
-        cluster_module, "arguments", lambda version: [*cluster_arguments(version), "--unsafe-no-fsync=true"]
-    )
-    async with Cluster() as cluster:
-        yield cluster
 
 
 async def stop(cluster: Cluster, member: int) -> None:
@@ -62,11 +51,36 @@ Fault = Callable[[Cluster, int], Awaitable[None]]
 FAULTS = pytest.mark.parametrize("fault", [stop, kill, swallow, part], ids=lambda fault: fault.__name__)
 
 
-async def member_of(cluster: Cluster, duplex: Duplex[object, object, object]) -> int:
+class Direct(Cluster):
+    """Members that reach one another without proxies, which would slow the election of a leader on a busy machine."""
+
+    async def _build(self, stack: AsyncExitStack) -> None:
+        ports = Ports.pick_many(3)
+        initial = ",".join(f"m{member}=http://127.0.0.1:{each.peer}" for member, each in enumerate(ports))
+        for member, each in enumerate(ports):
+            server = Member(name=f"m{member}", ports=each, initial_cluster=initial)
+            stack.push_async_exit(server.__aexit__)
+            self.servers.append(server)
+            self.proxies.append(await stack.enter_async_context(FaultProxy(server.endpoint)))
+
+
+@pytest.fixture
+def fault() -> Fault:
+    """What happens to the member; tests have it by parameter."""
+    return swallow
+
+
+@pytest.fixture
+async def cluster(fault: Fault) -> AsyncIterator[Cluster]:
+    async with Cluster() if fault is part else Direct() as cluster:
+        yield cluster
+
+
+async def member_of(cluster: Cluster, client: Client, duplex: Duplex[Any, Any, Any]) -> int:
     """Return the member that a stream runs on, once there is one."""
 
     async def is_open() -> bool:
-        await cluster.standing(0)
+        await client.get("/k", timeout=20)
         return duplex.stream is not None
 
     await until(is_open)
@@ -98,7 +112,7 @@ async def test_no_lease_expires_while_a_majority_is_up(cluster: Cluster, fault: 
         ttls = cycle(TTLS_OVER_ELECTIONS if of_leader else TTLS)
         leases = [client.lease(next(ttls), on_loss="signal") for _ in range(LEASES)]
         await asyncio.gather(*(stack.enter_async_context(lease) for lease in leases))
-        member = await member_of(cluster, client._core.keeper._duplex)  # type: ignore[arg-type]
+        member = await member_of(cluster, client, client._core.keeper._duplex)
         await lead(cluster, member if of_leader else (member + 1) % 3)
         others = [endpoint for index, endpoint in enumerate(cluster.direct) if index != member]
         async with Client(others) as other:
@@ -109,7 +123,7 @@ async def test_no_lease_expires_while_a_majority_is_up(cluster: Cluster, fault: 
                 await asyncio.wait(losses, timeout=BETWEEN_LOOKS, return_when=asyncio.FIRST_COMPLETED)
                 assert await dead(leases, other) == []
             await asyncio.gather(*map(cancelled, losses))
-        assert await member_of(cluster, client._core.keeper._duplex) != member or fault is part  # type: ignore[arg-type]
+        assert await member_of(cluster, client, client._core.keeper._duplex) != member or fault is part
         await cluster.heal()
 
 
@@ -136,7 +150,7 @@ async def seen_until(watch: Watch, revision: int) -> list[int]:
 async def test_watches_move_to_a_healthy_member_in_time_and_lose_no_event(cluster: Cluster, fault: Fault) -> None:
     async with Client(cluster.endpoints) as client:
         async with client.watch(prefix="/event/") as watch, client.watch("/idle") as idle:
-            member = await member_of(cluster, client._core.watcher._duplex)  # type: ignore[arg-type]
+            member = await member_of(cluster, client, client._core.watcher._duplex)
             others = [endpoint for index, endpoint in enumerate(cluster.direct) if index != member]
             stopped = asyncio.Event()
             async with Client(others) as other, running(write_on(other, stopped)) as writing:
@@ -157,7 +171,7 @@ async def test_watches_move_to_a_healthy_member_in_time_and_lose_no_event(cluste
 
 async def test_a_new_watch_does_not_wait_for_a_member_that_is_silent(cluster: Cluster) -> None:
     async with Client(cluster.endpoints) as client, client.watch("/other"):
-        member = await member_of(cluster, client._core.watcher._duplex)  # type: ignore[arg-type]
+        member = await member_of(cluster, client, client._core.watcher._duplex)
         await swallow(cluster, member)
         async with client.watch("/k", start_revision=1, timeout=5) as watch:
             others = [endpoint for index, endpoint in enumerate(cluster.direct) if index != member]
