@@ -21,7 +21,7 @@ class Servers:
         self._servers = core
         self._sync = EndpointSync(core, is_secure=tls is not None)
         if endpoint_sync is not None:
-            core.caller.when_used(lambda: self._sync.start(endpoint_sync))
+            core.caller.roster.when_used(lambda: self._sync.start(endpoint_sync))
 
     @property
     def endpoints(self) -> tuple[str, ...]:
@@ -47,7 +47,7 @@ class Servers:
                 yield state
                 seen = state
             else:
-                await self._servers.caller.change()
+                await self._servers.caller.roster.change()
 
     def set_endpoints(self, endpoints: str | Sequence[str]) -> None:
         """

@@ -1,11 +1,10 @@
-"""
-The calls of one client: on which endpoint, with which token, until when; what follows a failure is in `pursuit`.
-"""
+"""The calls of one client: on which endpoint, with which token, until when; what follows a failure is in `pursuit`."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from random import Random
 from typing import Final
 
@@ -23,7 +22,7 @@ from etcd_async._transport.failure import AttemptFailed
 from etcd_async._transport.metadata import COMMON_METADATA, HAS_LEADER
 from etcd_async._transport.methods import AUTHENTICATE, Kind, Method
 from etcd_async._transport.pursuit import Place, Pursuit
-from etcd_async._transport.race import Delayed, Race
+from etcd_async._transport.race import settle
 from etcd_async._transport.roster import PROBES, Roster
 from etcd_async._transport.stream import Stream
 from etcd_async._transport.tasks import Tasks
@@ -50,6 +49,9 @@ class Caller:
         tasks: Whose the probes are; its own if None.
         clock: Monotonic seconds, the same as the channels' own.
         random: For jitter, and for which endpoint comes first.
+
+    Attributes:
+        roster: The endpoints, and how they do.
     """
 
     def __init__(
@@ -72,7 +74,7 @@ class Caller:
         self._options = options or TransportOptions()
         self._owns_tasks = tasks is None
         self._tasks = tasks or Tasks(lambda error: None)
-        self._roster = Roster(
+        self.roster = Roster(
             endpoints,
             tls=tls,
             options=self._options,
@@ -82,13 +84,12 @@ class Caller:
             clock=clock,
             random=self._random,
         )
-        self._pool = self._roster.pool
-        self._channels = self._roster.channels
+        self._pool = self.roster.pool
+        self._channels = self.roster.channels
         self._credentials = credentials
         log_in = self._authenticate if credentials else None
         self._token = Token(log_in, COMMON_METADATA, given=token, causes=self._causes, clock=clock, random=self._random)
-        self._budget = Budget()
-        self._pursuit = Pursuit(self._roster, self._token, budget=self._budget, clock=clock, random=self._random)
+        self._pursuit = Pursuit(self.roster, self._token, budget=Budget(), clock=clock, random=self._random)
 
     def __repr__(self) -> str:
         return ", ".join(endpoint.text for endpoint in self.addresses())
@@ -105,15 +106,7 @@ class Caller:
 
     def endpoints(self) -> tuple[EndpointState, ...]:
         """Return what is known of every endpoint that calls may go to."""
-        return self._roster.state()
-
-    def when_used(self, action: Callable[[], None]) -> None:
-        """Call *action* once, when the first call is about to be made."""
-        self._roster.when_used(action)
-
-    async def change(self) -> None:
-        """Wait until `endpoints` may say something else; raises `ClientClosed` at the end."""
-        await self._roster.change()
+        return self.roster.state()
 
     def addresses(self) -> tuple[Endpoint, ...]:
         """Return every endpoint that calls may go to."""
@@ -128,7 +121,7 @@ class Caller:
         Raises:
             ValueError: There are none.
         """
-        self._roster.replace(endpoints)
+        self.roster.replace(endpoints)
 
     def endpoint(self, text: str) -> Endpoint:
         """
@@ -174,7 +167,7 @@ class Caller:
             now = self._clock()
         at = endpoint or self._pool.choose()
         metadata = token.metadata if method.needs_token else COMMON_METADATA
-        channel = self._channels.get(at.text) or self._roster.channel(at)
+        channel = self._channels.get(at.text) or self.roster.channel(at)
         until, patience, looks = deadline, None, 0
         if endpoint is None and len(self._pool.endpoints) > 1:
             patience = patience_within(timeout)
@@ -192,19 +185,18 @@ class Caller:
             if self._pursuit.has_losses:
                 self._pursuit.answered(at, now)
             return answer
-        call = self._call(method, deadline, repeatable=repeatable, only=endpoint)
-        return await self._unary(call, payload, Place(at, channel, metadata), now, failure)
+        call = self._call(method, timeout, repeatable=repeatable, only=endpoint)
+        call.deadline = deadline
+        return await settle(self._pursuit, call, payload, Place(at, channel, metadata), started=now, failure=failure)
 
     async def ask(self, method: Method, payload: bytes, *, timeout: float | None) -> bytes:
         """Send one request on a duplex stream of its own and return its first answer; errors are those of `unary`."""
-        call = self._call(method, self._deadline(timeout))
+        call = self._call(method, timeout)
 
         async def attempt(at: Place) -> bytes:
             now = self._clock()
-            patience = call.patience(now)
-            stream = await at.channel.open(
-                method.path, metadata=at.metadata, deadline=call.until(now), patience=patience
-            )
+            until, patience = call.until(now), call.patience(now)
+            stream = await at.channel.open(method.path, metadata=at.metadata, deadline=until, patience=patience)
             try:
                 stream.send(payload, end=True)
                 answer = await stream.receive()
@@ -243,7 +235,7 @@ class Caller:
             DeadlineExceeded: *timeout* passed.
             ClientClosed: The client was closed.
         """
-        call = self._call(method, self._deadline(timeout), only=endpoint)
+        call = self._call(method, timeout, only=endpoint)
         call.tried.update(avoid)
 
         async def attempt(at: Place) -> CallStream:
@@ -255,13 +247,8 @@ class Caller:
             except EtcdError:  # larger than may be sent
                 stream.cancel()
                 raise
-            pursuit = self._pursuit
-            return CallStream(
-                stream,
-                at.endpoint,
-                note=lambda error: pursuit.note(at, error),
-                answered=lambda: pursuit.answered(at.endpoint, now),
-            )
+            note, answered = partial(self._pursuit.note, at), partial(self._pursuit.answered, at.endpoint, now)
+            return CallStream(stream, at.endpoint, note=note, answered=answered)
 
         return await self._pursuit.attempts(call, attempt)
 
@@ -272,42 +259,12 @@ class Caller:
 
     async def aclose(self) -> None:
         """End every call and stream with `ClientClosed`, and the connections; from any task, any number of times."""
-        self._roster.is_closed = True
+        self.roster.is_closed = True
         self._pursuit.close()
         await self._token.aclose()
-        await self._roster.aclose()
+        await self.roster.aclose()
         if self._owns_tasks:
             await self._tasks.aclose()
-
-    async def _unary(
-        self, call: Call, payload: bytes, at: Place, started: float, failure: EtcdError | AttemptFailed | Slow
-    ) -> bytes:
-        """Go on with a call whose first attempt failed, or is slow."""
-
-        async def attempt(at: Place) -> bytes:
-            now = self._clock()
-            looks = looks_within(call.remaining(now)) if call.reads and not call.is_bound else 0
-            try:
-                answer = await at.channel.unary(
-                    call.method.path,
-                    payload,
-                    metadata=at.metadata,
-                    deadline=call.deadline if call.reads else call.until(now),
-                    patience=call.patience(now),
-                    looks=looks,
-                )
-            except Slow as slow:
-                raise Delayed(at, now, slow) from None
-            self._pursuit.answered(at.endpoint, now)
-            return answer
-
-        try:
-            if isinstance(failure, Slow):
-                raise Delayed(at, started, failure)
-            await self._pursuit.recover(call, at, failure)
-            return await self._pursuit.attempts(call, attempt)
-        except Delayed as delayed:
-            return await Race(self._pursuit, call, attempt).run(delayed)
 
     async def _open(self, call: Call, at: Place, limit: int | None) -> Stream:
         metadata = at.metadata + HAS_LEADER if call.method.kind is Kind.DUPLEX else at.metadata
@@ -317,11 +274,11 @@ class Caller:
         raise DeadlineExceeded("the deadline passed while connecting")
 
     def _call(
-        self, method: Method, deadline: float | None, *, repeatable: bool = True, only: Endpoint | None = None
+        self, method: Method, timeout: float | None, *, repeatable: bool = True, only: Endpoint | None = None
     ) -> Call:
         return Call(
             method,
-            deadline,
+            None if timeout is None else self._clock() + timeout,
             repeatable=repeatable,
             only=only,
             endpoints=1 if only else len(self._pool),
@@ -329,9 +286,6 @@ class Caller:
             backoff=self._backoff,
             random=self._random,
         )
-
-    def _deadline(self, timeout: float | None) -> float | None:
-        return None if timeout is None else self._clock() + timeout
 
     def _causes(self) -> list[Attempt]:
         """Return what is wrong with the endpoints, for a call that came no further than the login."""

@@ -15,6 +15,7 @@ from typing import Final
 from etcd_async._protocol.retry import Action, Outcome
 from etcd_async._transport.attempts import Call, outcome_of
 from etcd_async._transport.calls import Slow
+from etcd_async._transport.channel import looks_within
 from etcd_async._transport.failure import AttemptFailed
 from etcd_async._transport.pursuit import Place, Pursuit
 from etcd_async.errors import EtcdError
@@ -159,6 +160,48 @@ class Race:
             runner.abandon()
         if tasks := [task for task in self._tasks if not task.done()]:
             await asyncio.wait(tasks)
+
+
+async def settle(
+    pursuit: Pursuit,
+    call: Call,
+    payload: bytes,
+    at: Place,
+    *,
+    started: float,
+    failure: EtcdError | AttemptFailed | Slow,
+) -> bytes:
+    """
+    Go on with a unary call whose first attempt, *at* a place, has failed or is slow.
+
+    Returns:
+        The answer; errors are those of `Caller.unary`.
+    """
+
+    async def attempt(at: Place) -> bytes:
+        now = pursuit.clock()
+        looks = looks_within(call.remaining(now)) if call.reads and not call.is_bound else 0
+        try:
+            answer = await at.channel.unary(
+                call.method.path,
+                payload,
+                metadata=at.metadata,
+                deadline=call.deadline if call.reads else call.until(now),
+                patience=call.patience(now),
+                looks=looks,
+            )
+        except Slow as slow:
+            raise Delayed(at, now, slow) from None
+        pursuit.answered(at.endpoint, now)
+        return answer
+
+    try:
+        if isinstance(failure, Slow):
+            raise Delayed(at, started, failure)
+        await pursuit.recover(call, at, failure)
+        return await pursuit.attempts(call, attempt)
+    except Delayed as delayed:
+        return await Race(pursuit, call, attempt).run(delayed)
 
 
 def _look_at(answer: asyncio.Future[bytes]) -> None:

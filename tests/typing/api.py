@@ -4,6 +4,7 @@ The public interface as a user's type checker sees it, name by name as design an
 Checked, never run.
 """
 
+from datetime import datetime
 from pathlib import Path
 from typing import assert_type
 
@@ -205,6 +206,18 @@ async def services(client: Client) -> None:
     async with client.watch_service("billing") as changes:
         async for change in changes:
             assert_type(change.service, Service)
+
+
+async def servers(client: Client) -> None:
+    assert_type(client.endpoints, tuple[str, ...])
+    assert_type(client.state, etcd_async.ClientState)
+    assert_type(client.state.is_connected, bool)
+    async for state in client.state_changes():
+        assert_type(state.endpoints[0], etcd_async.EndpointState)
+        assert_type(state.endpoints[0].failing_since, datetime | None)
+    client.set_endpoints(["a:1", "b:1"])
+    assert_type(await client.sync_endpoints(timeout=2), tuple[str, ...])
+    assert_type(await etcd_async.endpoints_from_srv("example.com"), list[str])
 
 
 def errors(error: etcd_async.EtcdError) -> None:

@@ -33,6 +33,9 @@ from etcd_async import TLS, Client
         ({"namespace": 1}, TypeError, "namespace must be str or bytes"),
         ({"timeout": 0}, ValueError, "timeout must be positive, or None for no limit"),
         ({"timeout": "5"}, TypeError, "timeout must be a number of seconds"),
+        ({"endpoint_sync": 0}, ValueError, "endpoint_sync must be positive, or None for never"),
+        ({"endpoint_sync": float("inf")}, ValueError, "endpoint_sync must be positive"),
+        ({"endpoint_sync": True}, TypeError, "endpoint_sync must be a number of seconds"),
         ({"transport": 5}, TypeError, "transport must be a TransportOptions, not int"),
     ],
 )

@@ -57,7 +57,7 @@ async def is_taken_back(caller: Caller) -> None:
     """Wait until every endpoint is in turn."""
     async with asyncio.timeout(10):
         while not all(state.is_healthy for state in caller.endpoints()):
-            await caller.change()
+            await caller.roster.change()
 
 
 def channel_of(network: Network, endpoint: str) -> FakeChannel:
@@ -192,7 +192,7 @@ async def test_probes_end_with_the_client(network: Network) -> None:
     left = [task.get_name() for task in asyncio.all_tasks() if task.get_name().startswith("etcd_async")]
     assert not left
     with pytest.raises(ClientClosed):
-        await caller.change()
+        await caller.roster.change()
 
 
 # States.
@@ -217,7 +217,7 @@ async def test_the_state_says_what_is_connected_and_since_when_it_fails(network:
 async def test_a_change_of_a_connection_is_told(network: Network) -> None:
     async with caller_of(A) as caller:
         await ask_all(caller)
-        waiting = asyncio.create_task(caller.change())
+        waiting = asyncio.create_task(caller.roster.change())
         await asyncio.sleep(0)
         assert not waiting.done()
         channel_of(network, A).on_change()

@@ -199,7 +199,7 @@ async def test_a_cancelled_race_abandons_every_attempt(network: Network) -> None
 
 async def test_without_budget_nobody_else_is_asked(network: Network) -> None:
     async with caller_of(A, B, clock=Clock()) as caller:
-        while caller._budget.spend(1000.0):
+        while caller._pursuit.budget.spend(1000.0):
             pass
         slow = Hanging()
         network.script = [slow.slow()]
