@@ -145,9 +145,10 @@ class Lease:
     """
     A lease held by a scope; made by ``client.lease(ttl)``.
 
-    ``async with`` grants it, renews it in the background at a third of its term, and revokes it at the end, with all
-    keys that were put with it. If it ends early (it expired because no server could be reached for a whole term, or
-    somebody revoked it) the body is cancelled, and `LeaseLost` raised when it has unwound; its ``__cause__`` tells why.
+    ``async with`` grants it, renews it in the background at a third of its term (earlier if that is less than 2 s), on
+    another member if the first one does not answer, and revokes it at the end, with all keys that were put with it. If
+    it ends early (it expired because no server could be reached for a whole term, or somebody revoked it) the body is
+    cancelled, and `LeaseLost` raised when it has unwound; its ``__cause__`` tells why.
     With ``on_loss="signal"`` only `is_lost` and `lost` tell.
 
     The term counts from when the renewal was *sent*, so this side never believes in the lease for longer than the

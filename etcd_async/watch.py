@@ -85,8 +85,9 @@ class Watch:
         """
         Ask the server how far it has come; the answer is a progress batch in `batches`.
 
-        The server answers only when all watches of this client are in step with the store. Before etcd 3.4.25 and
-        3.5.8 it does not order the answer with events; the batch then says how far this watch is known to have come.
+        The server answers when all watches of this client are in step with the store. Before etcd 3.4.25 and 3.5.8 it
+        does not order the answer with events, and newer ones do not answer while a watch has not begun (one "from now"
+        begins with the next write): the batch then says how far this watch is known to have come.
         """
         self._watcher.request_progress(self._entered)
 
