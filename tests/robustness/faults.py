@@ -37,6 +37,7 @@ _LONG_SHARE = 0.15
 _LONG_FACTOR = 3
 _MARGIN = 1.0
 _MUTED = 0.15
+_ELECTION = 2.0
 _DIRECTIONS: tuple[Direction, ...] = ("both", "both", "to_server", "to_client")
 
 
@@ -151,10 +152,20 @@ class Injector:
             case "majority":
                 await self._lose_majority(fault, [member, (member + 1) % SIZE])
             case "leader":
-                return await self._cluster.move_leader((member + 1) % SIZE)
+                return await self._move_leader(member)
             case _:
                 await self._disturb(fault, member)
         return True
+
+    async def _move_leader(self, member: int) -> bool:
+        """Make *member* the leader, or the next one if it is; wait for an election that goes on, but not for long."""
+        end = time.monotonic() + _ELECTION
+        while time.monotonic() < end:
+            target = (member + 1) % SIZE if await self._cluster.leader() == member else member
+            if await self._cluster.move_leader(target):
+                return True
+            await asyncio.sleep(_ELECTION / 20)
+        return False
 
     async def _lose_majority(self, fault: Fault, members: list[int]) -> None:
         # All faults of members in turn; which one depends on the plan only.

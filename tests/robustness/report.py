@@ -10,7 +10,7 @@ from tests.robustness.recorder import summary
 
 __all__ = ["Report"]
 
-LEAST = 1000
+LEAST = 1000  # operations, and events, of a run of a minute
 
 
 @dataclass(slots=True)
@@ -39,7 +39,8 @@ class Report:
 
     def __post_init__(self) -> None:
         """Complain of a run that was too quiet to show anything."""
-        if self.operations.total() <= LEAST or self.events <= LEAST:
+        least = LEAST * min(1.0, self.seconds / 60)
+        if self.operations.total() <= least or self.events <= least:
             self.complaints.append(f"too little traffic: {self.operations.total()} operations, {self.events} events")
 
     def line(self) -> str:
