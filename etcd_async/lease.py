@@ -7,24 +7,16 @@ import logging
 import math
 import random
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import anyio
 
 from etcd_async import _codec
+from etcd_async._call import call
 from etcd_async._core import Core
 from etcd_async._keyspace import Keyspace
 from etcd_async._loss import Guard, Loss, OnLoss, check_on_loss
-from etcd_async._pb.etcdserverpb import (
-    LeaseGrantRequest,
-    LeaseGrantResponse,
-    LeaseKeepAliveRequest,
-    LeaseLeasesRequest,
-    LeaseLeasesResponse,
-    LeaseRevokeRequest,
-    LeaseTimeToLiveRequest,
-    LeaseTimeToLiveResponse,
-)
+from etcd_async._pb import etcdserverpb as pb
 from etcd_async._transport import methods
 from etcd_async._transport.tasks import Background
 from etcd_async.errors import ClientClosed, EtcdError, LeaseExists, LeaseLost, LeaseNotFound, StatusCode
@@ -96,8 +88,8 @@ class Leases:
         Raises:
             LeaseNotFound: It has ended already.
         """
-        request = LeaseRevokeRequest(id=lease_id(id))
-        await self._call(methods.LEASE_REVOKE, _codec.encode(request), timeout)
+        request = pb.LeaseRevokeRequest(id=lease_id(id))
+        await self._call(methods.LEASE_REVOKE, request, timeout)
 
     async def keep_alive_once(self, id: LeaseLike, *, timeout: Timeout = CLIENT_DEFAULT) -> LeaseGrant:
         """
@@ -106,7 +98,7 @@ class Leases:
         Raises:
             LeaseNotFound: It has ended.
         """
-        request = _codec.encode(LeaseKeepAliveRequest(id=lease_id(id)))
+        request = _codec.encode(pb.LeaseKeepAliveRequest(id=lease_id(id)))
         answer = await self._core.caller.ask(methods.LEASE_KEEP_ALIVE, request, timeout=self._core.seconds(timeout))
         response = _codec.decode_keep_alive_response(answer)
         if response.ttl <= 0:
@@ -117,28 +109,27 @@ class Leases:
         self, id: LeaseLike, keys: bool = False, *, timeout: Timeout = CLIENT_DEFAULT
     ) -> LeaseTimeToLive:
         """Tell how long a lease still has, -1 if it does not exist; and with *keys* which keys live on it."""
-        request = LeaseTimeToLiveRequest(id=lease_id(id), keys=keys)
-        answer = await self._call(methods.LEASE_TIME_TO_LIVE, _codec.encode(request), timeout)
-        found = _codec.decode(LeaseTimeToLiveResponse, answer)
+        request = pb.LeaseTimeToLiveRequest(id=lease_id(id), keys=keys)
+        found: pb.LeaseTimeToLiveResponse = await self._call(methods.LEASE_TIME_TO_LIVE, request, timeout)
         return LeaseTimeToLive(found.id, found.ttl, found.granted_ttl, self._space.keys(found.keys))
 
     async def list(self, *, timeout: Timeout = CLIENT_DEFAULT) -> list[int]:
         """Return the ids of all leases of the cluster, as far as the asked member knows."""
-        answer = await self._call(methods.LEASE_LEASES, _codec.encode(LeaseLeasesRequest()), timeout)
-        return [each.id for each in _codec.decode(LeaseLeasesResponse, answer).leases]
+        answer: pb.LeaseLeasesResponse = await self._call(methods.LEASE_LEASES, pb.LeaseLeasesRequest(), timeout)
+        return [each.id for each in answer.leases]
 
     async def _grant(self, id: int, ttl: int, seconds: float | None, *, repeatable: bool) -> LeaseGrant:
-        payload = _codec.encode(LeaseGrantRequest(id=id, ttl=ttl))
+        payload = _codec.encode(pb.LeaseGrantRequest(id=id, ttl=ttl))
         answer = await self._core.caller.unary(methods.LEASE_GRANT, payload, timeout=seconds, repeatable=repeatable)
         try:
-            granted = _codec.decode(LeaseGrantResponse, answer)
+            granted = _codec.decode(pb.LeaseGrantResponse, answer)
         except _codec.DecodeError as error:
             error.maybe_applied = True
             raise
         return LeaseGrant(granted.id, granted.ttl)
 
-    async def _call(self, method: methods.Method, payload: bytes, timeout: Timeout) -> bytes:
-        return await self._core.caller.unary(method, payload, timeout=self._core.seconds(timeout))
+    async def _call(self, method: methods.Method, request: object, timeout: Timeout) -> Any:
+        return await call(self._core, method, request, seconds=self._core.seconds(timeout))
 
 
 class Lease:

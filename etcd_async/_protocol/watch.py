@@ -15,14 +15,13 @@ What it holds, on every etcd from 3.4 on:
 * Late answers and events of an earlier creation can't reach another watch (`creations`).
 * A revision is never split, fragments or not (`cursor`).
 * Answers come in one piece up to `MAX_ANSWER`; a larger one makes all watches ask for fragments from then on. Not from
-  the start: the server measures the whole fragment again for each event it adds (server ``v3rpc/watch.go``
-  sendFragments), which for many small events takes it longer than all else together.
+  the start: for each event it adds the server measures the whole fragment again (``v3rpc/watch.go`` sendFragments).
 * Progress is never ahead of events. Progress of one watch comes in order with its events. Progress of the whole stream
   (id -1, the answer to `request_progress`) does so only from etcd 3.4.25 and 3.5.8 on: unless told that the server
   orders it (`orders_progress`), it is taken for no more than a sign of life, and reported as far as this watch has
   come by its own events and progress.
-* The stream is asked for progress every ten seconds, so that watches of which nothing happens do not resume from a
-  revision that is compacted meanwhile; and for a sign of life with it (`pulse`), without which it is `stalled`.
+* The stream is asked for progress every ten seconds, so that idle watches do not resume from a revision that is
+  compacted meanwhile; and for a sign of life with it (`pulse`), without which it is `stalled`.
 """
 
 from __future__ import annotations
@@ -120,9 +119,8 @@ class Watches:
         """
         Ask how far a watch has come, again and again until a `Progress` for it comes out.
 
-        The server answers for the stream as a whole, new ones only while all of its watches are in step with the store.
-        The answer may be that to an earlier request. Where a watch that starts later than the store's revision keeps
-        it from answering (see `pulse.knock`), what is known for certain is the answer.
+        The server answers for the stream as a whole; the answer may be that to an earlier request. Where a watch that
+        starts later than the store's revision keeps it from answering (see `pulse.knock`), it is what is known anyway.
         """
         if handle in self._watches:
             self._asking.add(handle)
@@ -186,7 +184,7 @@ class Watches:
         return self._delivered(watch, response)
 
     def blame(self, error: EtcdError) -> list[Output]:
-        """Return nothing: what is refused of a single watch is refused in an answer."""
+        """Return nothing: what is refused to one watch is refused in an answer."""
         return []
 
     def expire(self, now: float) -> list[Output]:
