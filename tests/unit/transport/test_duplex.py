@@ -14,11 +14,11 @@ from etcd_async._pb.etcdserverpb import AuthenticateResponse
 from etcd_async._protocol.endpoints import parse
 from etcd_async._protocol.machine import AT_ONCE, Reopen
 from etcd_async._protocol.retry import MAX_STALE
-from etcd_async._transport import caller as caller_module
 from etcd_async._transport import duplex as module
+from etcd_async._transport import roster as caller_module
 from etcd_async._transport.caller import Caller
 from etcd_async._transport.callstream import CallStream
-from etcd_async._transport.duplex import SECOND_LOOK, Duplex
+from etcd_async._transport.duplex import Duplex
 from etcd_async._transport.endings import MAX_PROTOCOL_ERRORS, MAX_REFUSALS
 from etcd_async._transport.failure import AttemptFailed
 from etcd_async._transport.methods import WATCH
@@ -58,6 +58,8 @@ class Script:
     can_do_with_less: bool = False
     stall: str | None = None
     culprit: str | None = None
+    looks: int = 0
+    looked: asyncio.Event = field(default_factory=asyncio.Event)
 
     def ask_for_less(self) -> bool:
         could, self.can_do_with_less = self.can_do_with_less, False
@@ -86,7 +88,15 @@ class Script:
         self.stall = None
 
     def stalled(self, now: float) -> str | None:
+        self.looks += 1
+        self.looked.set()
         return self.stall if self.is_open else None
+
+    async def has_looked(self, number: int) -> None:
+        """Wait until the driver has asked so often whether the stream is to be given up."""
+        while self.looks < number:
+            self.looked.clear()
+            await self.looked.wait()
 
     def blame(self, error: EtcdError) -> list[str]:
         culprit, self.culprit = self.culprit, None
@@ -314,10 +324,152 @@ async def test_pauses_grow_while_nothing_is_heard(network: Network, monkeypatch:
             (await stage.speaking(number)).put(None)
         good = await stage.speaking(3)
         good.put(b"a")
+        await stage.listener.heard("heard a")
+        stage.late += 1  # so long did it live
         good.put(None)
         (await stage.speaking(4)).put(None)
         await stage.speaking(5)
         assert pauses == [0, 1, 2, 0, 1]
+
+
+async def test_a_peer_that_answers_once_and_hangs_up_is_not_asked_ever_faster(
+    network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[int] = []
+
+    def noted(backoff: Backoff, failures: int, random: Random) -> float:
+        pauses.append(failures)
+        return 0.0
+
+    monkeypatch.setattr(module, "wait", noted)
+    async with staged(network) as stage:
+        stage.duplex._backoff = Backoff(maximum=3600)
+        for number in range(4):
+            stream = await stage.speaking(number)
+            stream.put(b"a")
+            stream.put(None)
+        await stage.speaking(4)
+        assert pauses == [0, 1, 2, 3]
+
+
+async def test_a_stream_that_leaves_something_unanswered_is_given_up_for_another_endpoint(
+    network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reasons: list[str] = []
+    monkeypatch.setattr(CallStream, "refused", lambda stream, error: reasons.append(str(error)))
+    async with staged(network, A, B) as stage:
+        stream = await stage.speaking(0, "one")
+        stage.machine.stall = "no answer within 3 s"
+        stage.duplex.wake()
+        second = await network.stream(1)
+        stage.machine.stall = None
+        assert stream.is_cancelled
+        assert not second.is_cancelled
+        assert sorted(network.places()) == [A, B]
+        assert stage.machine.happened == ["opened", "lost", "opened"]
+        assert reasons == ["no answer within 3 s"]
+
+
+async def test_a_lone_endpoint_is_asked_again_with_a_pause_after_each_silence(
+    network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[int] = []
+
+    def noted(backoff: Backoff, failures: int, random: Random) -> float:
+        pauses.append(failures)
+        return 0.0
+
+    monkeypatch.setattr(module, "wait", noted)
+    async with staged(network) as stage:
+        stage.machine.stall = "no answer"
+        for number in range(3):
+            await stage.speaking(number)
+            await network.streams[number].cancelled()
+        stage.machine.stall = None
+        await stage.speaking(3)
+        assert pauses == [0, 0, 0]
+
+
+async def test_an_answer_that_lay_in_the_socket_while_the_loop_stood_still_is_taken(network: Network) -> None:
+    async with staged(network) as stage:
+        stream = await stage.speaking(0, "one")
+        stage.machine.stall = "no answer"
+
+        def relieved(answer: str) -> list[str | Reopen]:
+            stage.machine.stall = None
+            return [f"heard {answer}"]
+
+        stage.machine.on_answer = relieved
+        looks = stage.machine.looks
+        stage.duplex.wake()
+        await stage.machine.has_looked(looks + 1)
+        stream.put(b"a")
+        await stage.listener.heard("heard a")
+        await stage.machine.has_looked(looks + 2)
+        await settled()
+        assert not stream.is_cancelled
+
+
+async def test_a_message_that_is_just_coming_in_is_a_sign_of_life(network: Network) -> None:
+    async with staged(network) as stage:
+        stream = await stage.speaking(0, "one")
+        stream.is_amid_message = True
+        stage.machine.stall = "no answer"
+        looks = stage.machine.looks
+        stage.duplex.wake()
+        await stage.machine.has_looked(looks + 2)
+        await settled()
+        assert not stream.is_cancelled
+        assert not stage.machine.stall
+
+
+async def test_a_refusal_that_one_part_has_caused_ends_that_part_only(network: Network) -> None:
+    async with staged(network) as stage:
+        stream = await stage.speaking(0, "one")
+        stage.machine.culprit = "one is refused"
+        stream.put(denied())
+        await stage.listener.heard("one is refused")
+        await stage.speaking(1, "two")
+
+
+async def test_a_denial_is_final_only_after_a_new_login(network: Network) -> None:
+    network.logins = logins("t1", "t2")
+    async with staged(network, credentials=Credentials("root", "pw")) as stage:
+        (await stage.speaking(0, "one")).put(denied())
+        second = await stage.speaking(1, "two")
+        assert [dict(stream.metadata)["token"] for stream in network.streams] == ["t1", "t2"]
+        assert not stage.listener.outputs
+        second.put(denied())
+        await stage.listener.heard("failed: PermissionDenied")
+
+
+async def test_one_endpoint_that_knows_no_watches_is_no_reason_to_give_up(network: Network) -> None:
+    unknown = error_for(StatusCode.UNIMPLEMENTED, "unknown service")
+    async with staged(network, A, B) as stage:
+        (await stage.speaking(0, "one")).put(unknown)
+        second = await stage.speaking(1, "two")
+        assert not stage.listener.outputs
+        second.put(unknown)
+        await stage.listener.heard("failed: RpcError")
+
+
+async def test_a_refusal_that_may_pass_is_final_after_some_in_a_row(network: Network) -> None:
+    async with staged(network) as stage:
+        for number in range(MAX_REFUSALS):
+            assert not stage.listener.outputs
+            stream = await stage.speaking(number, "one")
+            stream.put(error_for(StatusCode.RESOURCE_EXHAUSTED, "etcdserver: too many requests"))
+        await stage.listener.heard("failed: TooManyRequests")
+
+
+async def test_each_stream_is_shown_to_who_wants_to_see_it(network: Network) -> None:
+    async with staged(network) as stage:
+        seen: list[CallStream] = []
+        stage.duplex._on_open = seen.append
+        (await stage.speaking(0)).put(None)
+        await stage.speaking(1)
+        assert len(seen) == 2
+        assert stage.duplex.stream is seen[1]
 
 
 async def test_what_ends_by_time_ends_without_a_stream_too(network: Network) -> None:
