@@ -127,18 +127,12 @@ def after_bytes(number: int) -> Place:
 
 
 class Cut:
-    """
-    One cut to come.
-
-    Attributes:
-        answered: How many bytes of the answer have passed.
-    """
+    """One cut to come."""
 
     def __init__(self, path: str, place: Place, how: How) -> None:
         self.path = path
         self.place = place
         self.how = how
-        self.answered = 0
         self._made = asyncio.Event()
 
     @property
