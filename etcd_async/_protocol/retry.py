@@ -47,6 +47,7 @@ MAX_DOWN_ROUNDS = 2
 """How often every endpoint may prove down before a call gives up."""
 
 _USER_EMPTY = "etcdserver: user name is empty"  # the server wants a token and got none
+_DROPPED = "raft proposal dropped"  # raft.ErrProposalDropped: without a leader, a member forwards nothing
 _UNHEALTHY = "etcdserver: unhealthy cluster"  # refuses a change of members before it begins
 
 
@@ -95,7 +96,7 @@ def classify(error: RpcError) -> Outcome:
     """Return what a server's error says about the request it answers."""
     if isinstance(error, InvalidAuthToken | AuthOldRevision) or error.message == _USER_EMPTY:
         return Outcome.STALE_TOKEN
-    if isinstance(error, NoLeader):
+    if isinstance(error, NoLeader) or error.message == _DROPPED:
         return Outcome.NOT_SERVED
     if isinstance(error, NotSupportedForLearner):
         return Outcome.WRONG_MEMBER

@@ -83,6 +83,7 @@ class Caller:
             tasks=self._tasks,
             clock=clock,
             random=self._random,
+            metadata=lambda: self._token.metadata,
         )
         self._pool = self.roster.pool
         self._channels = self.roster.channels

@@ -1,7 +1,8 @@
 """
 Looks after endpoints that are set aside, or that keep a call waiting, so that no call of the user's has to find out.
 
-A probe asks for the member's status: every etcd answers that to anyone, and it tells whether the member has a leader.
+A probe asks for the member's status: that takes no permission, and it tells whether the member has a leader. A probe
+that is refused, for a token that has expired perhaps, was answered as well.
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ import anyio
 from etcd_async import _codec
 from etcd_async._pb.etcdserverpb import StatusResponse
 from etcd_async._protocol.endpoints import Endpoint
+from etcd_async._protocol.headers import Metadata
 from etcd_async._protocol.pool import Pool
 from etcd_async._transport.attempts import reason_of
 from etcd_async._transport.channel import Channel
 from etcd_async._transport.failure import AttemptFailed
-from etcd_async._transport.metadata import COMMON_METADATA
 from etcd_async._transport.methods import STATUS
 from etcd_async._transport.tasks import Tasks
 from etcd_async.errors import ClientClosed, DeadlineExceeded, EtcdError, RpcError, StatusCode
@@ -36,6 +37,7 @@ class Patients(Protocol):
 
     def channel(self, endpoint: Endpoint) -> Channel: ...
     def failed(self, endpoint: Endpoint, reason: str) -> None: ...
+    async def change(self) -> None: ...
     def succeeded(self, endpoint: Endpoint, started: float) -> None: ...
 
 
@@ -47,12 +49,16 @@ class Prober:
         patients: The endpoints; told how the probes went.
         tasks: Whose the probes are.
         clock: Monotonic seconds.
+        metadata: Returns the headers of probes: with users, newer etcds tell a stranger nothing.
     """
 
-    def __init__(self, patients: Patients, tasks: Tasks, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, patients: Patients, tasks: Tasks, *, clock: Callable[[], float], metadata: Callable[[], Metadata]
+    ) -> None:
         self._patients = patients
         self._tasks = tasks
         self._clock = clock
+        self._metadata = metadata
         self._attended: set[Endpoint] = set()
 
     def attend(self, endpoint: Endpoint) -> None:
@@ -71,9 +77,11 @@ class Prober:
             if not pool.is_aside(endpoint):
                 await self._probe(endpoint)
             while (due := pool.probe_at(endpoint)) is not None:
-                await anyio.sleep(max(0.0, due - self._clock()))
-                if pool.is_aside(endpoint):
+                if due <= self._clock():
                     await self._probe(endpoint)
+                else:
+                    with anyio.move_on_after(due - self._clock()):
+                        await self._patients.change()  # perhaps a call has found that it works
         finally:
             self._attended.discard(endpoint)
 
@@ -108,7 +116,7 @@ class Prober:
         return await self._status(channel, PROBE_TIMEOUT)
 
     async def _status(self, channel: Channel, timeout: float) -> bytes:
-        return await channel.unary(STATUS.path, b"", metadata=COMMON_METADATA, deadline=self._clock() + timeout)
+        return await channel.unary(STATUS.path, b"", metadata=self._metadata(), deadline=self._clock() + timeout)
 
 
 def _reason_in(answer: bytes) -> str:

@@ -156,10 +156,16 @@ class Race:
         return None
 
     async def _give_up(self) -> None:
+        """Abandon every attempt; one that said in this very turn that it is slow goes on otherwise."""
         for runner in self._running.values():
             runner.abandon()
         if tasks := [task for task in self._tasks if not task.done()]:
             await asyncio.wait(tasks)
+        for answer in self._running:
+            error = None if answer.cancelled() or not answer.done() else answer.exception()
+            if isinstance(error, Delayed):
+                error.slow.answer.add_done_callback(_look_at)
+                error.slow.abandon()
 
 
 async def settle(

@@ -13,6 +13,7 @@ from typing import Final
 import anyio
 
 from etcd_async._protocol.endpoints import Endpoint
+from etcd_async._protocol.headers import Metadata
 from etcd_async._protocol.pool import Health, Pool
 from etcd_async._transport.channel import Channel
 from etcd_async._transport.prober import Prober
@@ -40,6 +41,7 @@ class Roster:
         tasks: Whose the background tasks are.
         clock: Monotonic seconds.
         random: For jitter, and for which endpoint comes first.
+        metadata: Returns the headers of probes.
 
     Attributes:
         pool: Says which endpoint is next.
@@ -59,6 +61,7 @@ class Roster:
         tasks: Tasks,
         clock: Callable[[], float],
         random: Random,
+        metadata: Callable[[], Metadata],
     ) -> None:
         self.pool = Pool(endpoints, backoff=probes, random=random)
         self.channels: dict[str, Channel] = {}
@@ -69,7 +72,7 @@ class Roster:
         self._tasks = tasks
         self._clock = clock
         self._epoch = time.time() - clock()  # turns the clock's seconds into times of day
-        self._prober = Prober(self, tasks, clock)
+        self._prober = Prober(self, tasks, clock=clock, metadata=metadata)
         self._leaving: set[Channel] = set()
         self._news = asyncio.Event()
         self._on_use: Callable[[], None] | None = None

@@ -34,6 +34,7 @@ def retries(*, repeatable: bool = True, endpoints: int = 1, has_credentials: boo
         (StatusCode.INVALID_ARGUMENT, "etcdserver: revision of auth store is old", Outcome.STALE_TOKEN),
         (StatusCode.INVALID_ARGUMENT, "etcdserver: user name is empty", Outcome.STALE_TOKEN),
         (StatusCode.UNAVAILABLE, "etcdserver: no leader", Outcome.NOT_SERVED),
+        (StatusCode.UNKNOWN, "raft proposal dropped", Outcome.NOT_SERVED),
         (StatusCode.FAILED_PRECONDITION, "etcdserver: rpc not supported for learner", Outcome.WRONG_MEMBER),
         (StatusCode.UNAVAILABLE, "etcdserver: request timed out", Outcome.UNSURE),
         (StatusCode.UNAVAILABLE, "etcdserver: request timed out, possibly due to connection lost", Outcome.UNSURE),

@@ -256,3 +256,13 @@ async def test_a_member_without_leader_is_set_aside(network: Network) -> None:
         with pytest.raises(NoLeader):
             await stream.receive()
         assert [state.is_healthy for state in caller.endpoints()].count(False) == 1
+
+
+async def test_the_probes_of_an_endpoint_end_as_soon_as_a_call_finds_that_it_works(network: Network) -> None:
+    network.answers[A] = [refused(A), b"answer"]
+    async with caller_of(A, probes=NEVER) as caller:
+        await caller.unary(RANGE, b"", timeout=5.0)
+        async with asyncio.timeout(10):
+            while any(task.get_name().startswith("etcd_async.probe") for task in asyncio.all_tasks()):  # noqa: ASYNC110
+                await asyncio.sleep(0)
+        assert network.probed == []

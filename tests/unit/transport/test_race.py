@@ -222,3 +222,16 @@ async def test_writes_and_calls_for_one_endpoint_never_race(network: Network) ->
         assert [asked.looks for asked in network.asked] == [0, 0, 0, 0, 0]
         await caller.unary(RANGE, b"", timeout=60.0)
         assert network.asked[-1].looks > 0
+
+
+async def test_an_attempt_that_turns_out_slow_as_the_race_ends_is_abandoned(network: Network) -> None:
+    async with caller_of(A, B, clock=Clock()) as caller:
+        first, second = Hanging(), Hanging()
+
+        def as_the_race_ends() -> Slow:
+            first.answer.set_result(b"answer")
+            return second.slow()
+
+        network.script = [first.slow(), as_the_race_ends]
+        assert await asyncio.wait_for(caller.unary(RANGE, b"", timeout=60.0), 10) == b"answer"
+        assert second.is_abandoned
