@@ -245,6 +245,7 @@ class Watches:
         if response.canceled or response.compact_revision:
             return self._refused(watch, response, now)
         watch.state = State.ACTIVE
+        watch.created_at = response.revision
         watch.refusals = 0
         return [Created(watch.handle, response.revision)]
 
@@ -276,10 +277,17 @@ class Watches:
         return Progress(watch.handle, revision)
 
     def _progress_of_all(self, revision: int) -> list[Output | Reopen]:
+        """
+        Take what the server says of all watches that it had when it said so.
+
+        A watch's confirmation may overtake an answer from before the watch (server ``v3rpc/watch.go`` sendLoop takes them
+        from two queues). Such an answer knows no later revision than the confirmation.
+        """
         outputs: list[Output | Reopen] = []
         for watch in self._in_step():
             cursor = watch.cursor
-            come = cursor.advance(revision) if self.orders_progress else cursor.confirm(revision)
+            counts = self.orders_progress and revision > watch.created_at
+            come = cursor.advance(revision) if counts else cursor.confirm(revision)
             if watch.handle in self._asking:
                 outputs.append(self._progress(watch, come))
         return outputs

@@ -46,6 +46,7 @@ class WatchState:
         state: Where it stands.
         wire_id: The server's name for it, in the latest creation.
         starts_at: The start that the latest creation asked for.
+        created_at: The store's revision in the answer to it.
         refusals: Of its creation, in a row.
     """
 
@@ -55,6 +56,7 @@ class WatchState:
     state: State = State.PENDING
     wire_id: int = 0
     starts_at: int = 0
+    created_at: int = 0
     refusals: int = 0
 
     @property

@@ -65,7 +65,7 @@ def created(machine: Watches) -> list[int]:
     """Send what is pending, confirm each creation, and return the ids on the wire."""
     wire_ids = [creation.watch_id for creation in creations(machine.to_send(0.0))]
     for wire_id in wire_ids:
-        answer(machine, wire_id, created=True)
+        answer(machine, wire_id, 20, created=True)
     return wire_ids
 
 
@@ -298,6 +298,21 @@ def test_progress_of_the_stream_counts_where_the_server_orders_it_with_events() 
     assert answer(machine, -1, 50) == [Progress(handle, 50)]
     assert [creation.start_revision for creation in reopened(machine)] == [51]
     assert not machine.orders_progress  # the next server may be an older one
+
+
+def test_progress_from_before_a_watch_does_not_count_though_it_comes_after_the_confirmation() -> None:
+    """What a server sends of creations and of progress goes through two queues: an answer may be older than a watch."""
+    machine, handle, _ = active()
+    machine.orders_progress = True
+    machine.request_progress(handle)
+    machine.to_send(0.0)
+    late = add(machine, start_revision=15)
+    [wire_id] = [creation.watch_id for creation in creations(machine.to_send(0.0)) if creation.start_revision == 15]
+    assert answer(machine, wire_id, 111, created=True) == [Created(late, 111)]
+    assert answer(machine, -1, 111) == [Progress(handle, 111)]
+    assert deliver(machine, wire_id, 15, 111) == [(late, [15, 111])]
+    machine.request_progress(late)
+    assert answer(machine, -1, 112) == [Progress(late, 112)]
 
 
 def questions(requests: list[WatchRequest]) -> list[WatchCreateRequest]:

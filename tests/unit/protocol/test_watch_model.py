@@ -44,6 +44,7 @@ class Etcd:
 
     orders_progress: bool = False
     waits_for_starts: bool = False
+    confirms_first: bool = False
     is_token_stale: bool = False
     compacted: int = 0
     history: list[tuple[Event, ...]] = field(default_factory=lambda: [()])  # by revision, from 1
@@ -92,12 +93,19 @@ class Etcd:
         else:
             start = creation.start_revision
             self.watchers[creation.watch_id] = Watcher(creation.key, start, start, creation.fragment)
-            self._answer(creation.watch_id, created=True)
+            confirmation = WatchResponse(revision=self.revision, watch_id=creation.watch_id, created=True)
+            if self.confirms_first:
+                self._control(confirmation)
+            else:
+                self.answers.append(confirmation)
 
     def _refuse(self, reason: str) -> None:
-        """Answer as etcd's control channel does: in order with creations, but before events that wait."""
+        revision = self.revision
+        self._control(WatchResponse(revision, watch_id=-1, created=True, canceled=True, cancel_reason=reason))
+
+    def _control(self, answer: WatchResponse) -> None:
+        """Answer by etcd's control channel: in order with creations, but before events and progress that wait."""
         waiting = takewhile(lambda answer: not (answer.created or answer.canceled), reversed(self.answers))
-        answer = WatchResponse(revision=self.revision, watch_id=-1, created=True, canceled=True, cancel_reason=reason)
         self.answers.insert(len(self.answers) - len(list(waiting)), answer)
 
     def sync(self, wire_id: int, revisions: int, cuts: Sequence[int]) -> None:
@@ -154,8 +162,9 @@ class WatchService(RuleBasedStateMachine):
         self.is_open = False
         self.now = 0.0
 
-    @initialize(version=st.integers(0, 2), in_fragments=st.booleans())
-    def choose_version(self, version: int, in_fragments: bool) -> None:
+    @initialize(version=st.integers(0, 2), in_fragments=st.booleans(), confirms_first=st.booleans())
+    def choose_version(self, version: int, in_fragments: bool, confirms_first: bool) -> None:
+        self.etcd.confirms_first = confirms_first
         self.etcd.orders_progress = version >= 1
         self.etcd.waits_for_starts = version >= 2
         if in_fragments:
