@@ -280,8 +280,8 @@ class Watches:
         """
         Take what the server says of all watches that it had when it said so.
 
-        A watch's confirmation may overtake an answer from before the watch (server ``v3rpc/watch.go`` sendLoop takes them
-        from two queues). Such an answer knows no later revision than the confirmation.
+        A watch's confirmation may overtake an answer from before the watch (server ``v3rpc/watch.go`` sendLoop takes
+        them from two queues). Such an answer knows no later revision than the confirmation.
         """
         outputs: list[Output | Reopen] = []
         for watch in self._in_step():
