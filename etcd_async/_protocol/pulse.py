@@ -24,9 +24,9 @@ def knock(wire_id: int) -> WatchCreateRequest:
     """
     Return a creation that every etcd refuses at once, and the proxy of etcd as well: its range is empty.
 
-    It is what must be answered: a request for progress need not be. Newer etcds (3.5.35, 3.6, 3.7) give no answer to one
-    while any watch of the stream starts after the store's revision (server ``mvcc/watchable_store.go`` progressIfSync), as
-    those "from now" do until the next write.
+    It is what must be answered: a request for progress need not be. Newer etcds (3.5.35, 3.6, 3.7) give no answer to
+    one while any watch of the stream starts after the store's revision, as those "from now" do until the next write
+    (server ``mvcc/watchable_store.go`` progressIfSync).
     """
     return WatchCreateRequest(key=b"b", range_end=b"a", watch_id=wire_id)
 
