@@ -16,6 +16,7 @@ from etcd_async.errors import (
     Compacted,
     Corrupt,
     DeadlineExceeded,
+    DecryptionFailed,
     DowngradeError,
     DuplicateKey,
     ElectionTimeout,
@@ -25,6 +26,7 @@ from etcd_async.errors import (
     InvalidAuthToken,
     KeyExists,
     KeyNotFound,
+    KeyWornOut,
     LeaderChanged,
     LeaderError,
     LeadershipLost,
@@ -99,6 +101,9 @@ from etcd_async.recipes.election import (
 from etcd_async.recipes.lock import (
     Lock,
 )
+from etcd_async.recipes.reencryption import (
+    Reencrypted,
+)
 from etcd_async.recipes.registry import (
     Registration,
     ServiceWatch,
@@ -115,6 +120,7 @@ from etcd_async.types import (
     Service,
     ServiceChange,
     TxnResult,
+    UnreadableKeyValue,
 )
 from etcd_async.watch import (
     Watch,
@@ -137,6 +143,7 @@ __all__ = [
     "Compare",
     "Corrupt",
     "DeadlineExceeded",
+    "DecryptionFailed",
     "Delete",
     "DeleteResult",
     "DowngradeError",
@@ -152,6 +159,7 @@ __all__ = [
     "KeyExists",
     "KeyNotFound",
     "KeyValue",
+    "KeyWornOut",
     "LeaderChanged",
     "LeaderError",
     "Leadership",
@@ -185,6 +193,7 @@ __all__ = [
     "PutResult",
     "Range",
     "RangeResult",
+    "Reencrypted",
     "Registration",
     "RequestError",
     "RequestTooLarge",
@@ -207,6 +216,7 @@ __all__ = [
     "Txn",
     "TxnResult",
     "Unavailable",
+    "UnreadableKeyValue",
     "UserExists",
     "UserNotFound",
     "Watch",

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Any, Self, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
 
 from etcd_async._core import Core
 from etcd_async._keys import check_timeout, to_bytes
-from etcd_async._keyspace import Keyspace
+from etcd_async._keyspace import Cipher, Keyspace
 from etcd_async._loss import OnLoss
 from etcd_async._protocol.endpoints import Endpoint, parse
 from etcd_async._rpc import rpc
@@ -16,6 +16,7 @@ from etcd_async._transport import methods
 from etcd_async._transport.caller import Caller
 from etcd_async._transport.tasks import Tasks
 from etcd_async.errors import ClientClosed
+from etcd_async.kv import KV
 from etcd_async.options import (
     CLIENT_DEFAULT,
     DEFAULT_LEASE_TTL,
@@ -28,9 +29,13 @@ from etcd_async.options import (
 )
 from etcd_async.recipes.election import Election
 from etcd_async.recipes.lock import Lock
+from etcd_async.recipes.reencryption import Reencrypted, reencrypt
 from etcd_async.recipes.registry import Registration, ServiceWatch, discover
 from etcd_async.services import Services
 from etcd_async.types import Service
+
+if TYPE_CHECKING:  # whoever passes one has imported it; the others need not wait for cryptography
+    from etcd_async.crypto import Encryption
 
 __all__ = ["Client", "ClientOptions", "Namespace"]
 
@@ -45,7 +50,7 @@ class Namespace(Services):
 
     def namespaced(self, prefix: str | bytes) -> Namespace:
         """Return a view on the same connection whose keys all lie under this one's prefix and *prefix*."""
-        return Namespace(self._core, Keyspace(self._space.prefix + to_bytes(prefix, "prefix")))
+        return Namespace(self._core, self._space.within(to_bytes(prefix, "prefix")))
 
     def lock(
         self,
@@ -74,6 +79,38 @@ class Namespace(Services):
         """Make a `ServiceWatch`: ``async with client.watch_service("billing") as changes`` tells who comes and goes."""
         return ServiceWatch(self, name)
 
+    async def reencrypt(
+        self,
+        *,
+        prefix: str | bytes = b"",
+        after: str | bytes | None = None,
+        progress: Callable[[Reencrypted], None] | None = None,
+    ) -> Reencrypted:
+        """
+        Seal every encrypted value again that is not under the keyring's primary key; by default of all keys.
+
+        Nobody's write is lost: a key that changes meanwhile is looked at again. Each rewritten key gets a new version
+        and revision, and keeps its lease. Values that are not encrypted yet are taken with ``allow_plaintext=True``
+        only. It passes over the keys until it finds nothing more to do, so have all writers use the new primary key
+        first.
+
+        Args:
+            prefix: Which keys; those outside of the `Encryption`'s prefixes are left alone.
+            after: The ``last_key`` of an earlier call that was interrupted, to go on from there.
+            progress: Called about every 32 keys with how far it has come.
+
+        Returns:
+            What was done; ``unreadable`` names the keys that could not be opened, and were left as they are.
+
+        Raises:
+            RuntimeError: The client has no encryption.
+        """
+        encryption = self._space.cipher
+        if encryption is None:
+            raise RuntimeError("the client has no encryption: pass encryption= to Client")
+        raw = KV(self._core, Keyspace(self._space.prefix))
+        return await reencrypt(raw, self._space, encryption, prefix=prefix, after=after, progress=progress)
+
     async def rpc(self, path: str, message: Any, *, timeout: Timeout = CLIENT_DEFAULT) -> Any:
         """
         Call any RPC of etcd with its wire message, for what is not wrapped.
@@ -98,6 +135,7 @@ class ClientOptions(TypedDict, total=False):
     tls: TLS | None
     namespace: str | bytes
     timeout: float | None
+    encryption: Encryption | None
     transport: TransportOptions | None
 
 
@@ -119,6 +157,7 @@ class Client(Namespace):
         tls: Certificates and how to verify the server's; used for https and unixs, and for endpoints without a scheme.
         namespace: Prefix of every key that this client reads and writes; added and removed by itself.
         timeout: Seconds that a call may take unless it is told otherwise; None for no limit.
+        encryption: Which values to encrypt before they leave, and with which keys; see `etcd_async.crypto`.
         transport: Limits and times of connections.
     """
 
@@ -131,6 +170,7 @@ class Client(Namespace):
         tls: TLS | None = None,
         namespace: str | bytes = b"",
         timeout: float | None = DEFAULT_TIMEOUT,
+        encryption: Encryption | None = None,
         transport: TransportOptions | None = None,
     ) -> None:
         _check_timeout(timeout)
@@ -139,6 +179,8 @@ class Client(Namespace):
         _check_tls(tls, parsed)
         if not isinstance(transport, TransportOptions | None):
             raise TypeError(f"transport must be a TransportOptions, not {type(transport).__name__}")
+        if not isinstance(encryption, Cipher | None):
+            raise TypeError(f"encryption must be an Encryption, not {type(encryption).__name__}")
         tasks = Tasks(self._crashed)
         caller = Caller(
             parsed,
@@ -146,7 +188,7 @@ class Client(Namespace):
             options=transport or TransportOptions(),
             credentials=_credentials(user, password),
         )
-        super().__init__(Core(caller, tasks, timeout), Keyspace(prefix))
+        super().__init__(Core(caller, tasks, timeout), Keyspace(prefix, encryption))
 
     @classmethod
     async def connect(cls, endpoints: str | Sequence[str] = "localhost:2379", **options: Unpack[ClientOptions]) -> Self:

@@ -11,6 +11,8 @@ Every exception this package raises, and the table from etcd's words to them.
     ├── LockTimeout                     (also a TimeoutError) the lock stayed held by others
     ├── ElectionTimeout                 (also a TimeoutError) others stayed ahead in the election
     ├── KeyExists                       a move's target is there already
+    ├── DecryptionFailed (key, reason)  a value could not be opened
+    ├── KeyWornOut                      an encryption key has sealed as many values as is safe
     ├── LeaseLost                       a lease ended while it was being kept alive
     │   ├── LockLost
     │   └── LeadershipLost
@@ -48,6 +50,7 @@ __all__ = [
     "Compacted",
     "Corrupt",
     "DeadlineExceeded",
+    "DecryptionFailed",
     "DowngradeError",
     "DuplicateKey",
     "ElectionTimeout",
@@ -57,6 +60,7 @@ __all__ = [
     "InvalidAuthToken",
     "KeyExists",
     "KeyNotFound",
+    "KeyWornOut",
     "LeaderChanged",
     "LeaderError",
     "LeadershipLost",
@@ -221,6 +225,28 @@ class ElectionTimeout(EtcdError, TimeoutError):
 
 class KeyExists(EtcdError):
     """Raised when a key was to be moved to a name that is taken; nothing was changed."""
+
+
+class DecryptionFailed(EtcdError):
+    """
+    Raised when an encrypted value can't be opened: no key for it, changed, moved from another key, or not encrypted.
+
+    Attributes:
+        key: The key's full name, namespace included.
+        reason: What is wrong with the value; nothing of its content.
+    """
+
+    def __init__(self, key: bytes, reason: str) -> None:
+        super().__init__(key, reason)
+        self.key: bytes = key
+        self.reason: str = reason
+
+    def __str__(self) -> str:
+        return f"the value of {self.key!r} can't be decrypted: {self.reason}"
+
+
+class KeyWornOut(EtcdError):
+    """Raised instead of sealing more values with one encryption key than is safe: rotate it."""
 
 
 class LeaseLost(EtcdError):

@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias, overload
 
+from etcd_async.errors import DecryptionFailed
+
 __all__ = [
     "Batch",
     "DeleteResult",
@@ -25,6 +27,7 @@ __all__ = [
     "Service",
     "ServiceChange",
     "TxnResult",
+    "UnreadableKeyValue",
 ]
 
 EventType: TypeAlias = Literal["put", "delete"]
@@ -58,6 +61,44 @@ class KeyValue:
     def json(self) -> Any:
         """Return the value parsed as JSON."""
         return json.loads(self.value)
+
+
+class UnreadableKeyValue(KeyValue):
+    """
+    A key whose encrypted value can't be opened: everything but ``value``, ``text`` and ``json``, which raise why.
+
+    Listings and watches yield it in its place, so that one such value doesn't cost the others.
+
+    Attributes:
+        error: The `DecryptionFailed` that reading the value raises.
+    """
+
+    __slots__ = ("error",)
+
+    error: DecryptionFailed
+
+    def __init__(self, kv: KeyValue, error: DecryptionFailed) -> None:
+        for name in ("key", "create_revision", "mod_revision", "version", "lease"):
+            object.__setattr__(self, name, getattr(kv, name))
+        object.__setattr__(self, "error", error)
+
+    @property
+    def value(self) -> bytes:
+        """Raise `error`."""
+        raise self.error
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, UnreadableKeyValue) and _identity(self) == _identity(other)
+
+    def __hash__(self) -> int:
+        return hash(_identity(self))
+
+    def __repr__(self) -> str:
+        return f"<UnreadableKeyValue {self.key!r}: {self.error.reason}>"
+
+
+def _identity(kv: KeyValue) -> tuple[bytes, int]:
+    return kv.key, kv.mod_revision
 
 
 @dataclass(frozen=True, slots=True)

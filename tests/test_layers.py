@@ -20,6 +20,7 @@ LAYERS: list[set[str]] = [
     {"_protocol"},
     {"_transport"},
     {
+        "crypto",
         "kv",
         "compound",
         "lease",
@@ -30,6 +31,7 @@ LAYERS: list[set[str]] = [
         "_watcher",
         "_watch_inbox",
         "_loss",
+        "_offload",
         "_rpc",
         "_scan",
     },

@@ -14,7 +14,7 @@ from typing import Literal, Self
 
 import anyio
 
-from etcd_async.errors import ClientClosed, EtcdError, LeaseNotFound
+from etcd_async.errors import ClientClosed, DecryptionFailed, EtcdError, LeaseNotFound
 from etcd_async.lease import Lease, check_ttl
 from etcd_async.options import Backoff
 from etcd_async.recipes._follow import Follow
@@ -241,7 +241,7 @@ def _from_json(kv: KeyValue) -> Service | None:
         service = Service(fields["name"], fields["id"], fields["address"], fields["metadata"])
         if _key_of(service) != kv.key:
             raise ValueError("its name and id are not those of the key")
-    except (ValueError, TypeError, LookupError, RecursionError) as error:
+    except (ValueError, TypeError, LookupError, RecursionError, DecryptionFailed) as error:
         _log.warning("the value of %r does not describe a service: %s", kv.key, error)
         return None
     return service
