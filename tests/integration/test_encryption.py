@@ -204,7 +204,7 @@ async def test_a_watch_cancelled_while_it_opens_a_batch_loses_nothing(secret: Cl
     async with secret.watch(prefix="/s/") as watch:
         for number in range(3):
             await secret.put("/s/big", bytes(1_000_000) + bytes([number]))
-        seen = []
+        seen: list[int] = []
         turns = 0
         while len(seen) < 3:
             task = asyncio.create_task(watch.next_batch())
