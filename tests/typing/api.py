@@ -14,6 +14,7 @@ from etcd_async import (
     KeyValue,
     PutResult,
     RangeResult,
+    Reencrypted,
     Service,
     create_revision,
     delete,
@@ -25,6 +26,7 @@ from etcd_async import (
     value,
     version,
 )
+from etcd_async.crypto import Encryption, Keyring
 from etcd_async.types import Batch, DeleteResult, EventType, LeaseGrant, LeaseTimeToLive, TxnResult
 
 
@@ -41,7 +43,17 @@ async def opening() -> None:
         tls=TLS(ca="ca.pem", cert="c.pem", key="k.pem"),
         namespace="/apps/myapp",
         timeout=None,
+        encryption=None,
     )
+
+
+async def encryption() -> None:
+    keyring = Keyring.generate()
+    assert_type(keyring.add_key(), str)
+    assert_type(keyring.primary, str)
+    assert_type(Keyring.from_json(keyring.to_json()), Keyring)
+    async with Client(encryption=Encryption(keyring, prefixes=("/secrets/",))) as client:
+        assert_type(await client.reencrypt(prefix="/secrets/"), Reencrypted)
 
 
 async def keys_and_values(client: Client) -> None:
