@@ -94,6 +94,9 @@ from etcd_async.options import (
     Timeout,
     TransportOptions,
 )
+from etcd_async.recipes.cache import (
+    Cache,
+)
 from etcd_async.recipes.election import (
     Election,
     Leadership,
@@ -135,6 +138,7 @@ __all__ = [
     "AuthNotEnabled",
     "AuthOldRevision",
     "Batch",
+    "Cache",
     "Client",
     "ClientClosed",
     "ClientOptions",

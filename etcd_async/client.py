@@ -27,6 +27,7 @@ from etcd_async.options import (
     Timeout,
     TransportOptions,
 )
+from etcd_async.recipes.cache import Cache
 from etcd_async.recipes.election import Election
 from etcd_async.recipes.lock import Lock
 from etcd_async.recipes.reencryption import Reencrypted, reencrypt
@@ -78,6 +79,10 @@ class Namespace(Services):
     def watch_service(self, name: str) -> ServiceWatch:
         """Make a `ServiceWatch`: ``async with client.watch_service("billing") as changes`` tells who comes and goes."""
         return ServiceWatch(self, name)
+
+    def cache(self, *, prefix: str | bytes) -> Cache:
+        """Make a `Cache`: ``async with client.cache(prefix="/a/") as cache`` holds the prefix in memory, up to date."""
+        return Cache(self, prefix)
 
     async def reencrypt(
         self,

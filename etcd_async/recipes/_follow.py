@@ -20,8 +20,13 @@ class Follow:
     Lists a prefix once and watches it from there on.
 
     Each step is a `Batch`: first one with a put event for every key that is there (perhaps none), then those of the
-    watch. When the history that a watch must resume from was compacted away, the prefix is listed again and the next
-    batch holds the differences, so that `state` is right again without a step that users could miss.
+    watch, words of progress included. When the history that a watch must resume from was compacted away, the prefix is
+    listed again and the next batch holds the differences, so that `state` is right again without a step that users
+    could miss.
+
+    Attributes:
+        state: The keys that are there, as of `revision`.
+        revision: Grows with every step.
     """
 
     def __init__(self, client: Services, prefix: bytes) -> None:
@@ -49,20 +54,28 @@ class Follow:
                 return self._listed.popleft()
             assert self._watch is not None, "enter it first"
             try:
-                batch = await anext(self._watch.batches())
+                return self._apply(await anext(self._watch.batches()))
             except Compacted:
                 await self._list()
-                continue
-            if batch.events:
-                return self._apply(batch)
+
+    def adopt(self, found: RangeResult) -> Batch:
+        """Take a newer listing of the prefix, and return what changed as one step; an older one changes nothing."""
+        if found.revision <= self.revision:
+            return Batch(self.revision)
+        before, self.state = self.state, {kv.key: kv for kv in found}
+        self.revision = found.revision
+        return Batch(found.revision, _differences(before, self.state, found.revision))
+
+    async def request_progress(self) -> None:
+        """Have the server say how far the watch has come; the answer is a step."""
+        assert self._watch is not None, "enter it first"
+        await self._watch.request_progress()
 
     async def _list(self) -> None:
         await self._stack.aclose()
         while (found := await self._joined()) is None:
             pass
-        before, self.state = self.state, {kv.key: kv for kv in found}
-        self.revision = found.revision
-        self._listed.append(Batch(found.revision, _differences(before, self.state, found.revision)))
+        self._listed.append(self.adopt(found))
 
     async def _joined(self) -> RangeResult | None:
         """Read the prefix and watch it from there on; None if that was compacted away before the watch began."""
@@ -74,13 +87,17 @@ class Follow:
         return None
 
     def _apply(self, batch: Batch) -> Batch:
-        for event in batch.events:
+        """Apply a batch of the watch, but for what a listing was ahead of."""
+        events = batch.events
+        if events and events[0].revision <= self.revision:
+            events = tuple(event for event in events if event.revision > self.revision)
+        for event in events:
             if event.type == "put":
                 self.state[event.kv.key] = event.kv
             else:
                 self.state.pop(event.kv.key, None)
-        self.revision = batch.revision
-        return batch
+        self.revision = max(self.revision, batch.revision)
+        return Batch(self.revision, events)
 
 
 def _differences(before: dict[bytes, KeyValue], after: dict[bytes, KeyValue], revision: int) -> tuple[Event, ...]:
