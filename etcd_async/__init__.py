@@ -104,6 +104,9 @@ from etcd_async.recipes.election import (
 from etcd_async.recipes.lock import (
     Lock,
 )
+from etcd_async.recipes.mirror import (
+    Mirror,
+)
 from etcd_async.recipes.reencryption import (
     Reencrypted,
 )
@@ -185,6 +188,7 @@ __all__ = [
     "MemberError",
     "MemberExists",
     "MemberNotFound",
+    "Mirror",
     "Namespace",
     "NoLeader",
     "NoSpace",

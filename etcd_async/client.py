@@ -30,6 +30,7 @@ from etcd_async.options import (
 from etcd_async.recipes.cache import Cache
 from etcd_async.recipes.election import Election
 from etcd_async.recipes.lock import Lock
+from etcd_async.recipes.mirror import Mirror
 from etcd_async.recipes.reencryption import Reencrypted, reencrypt
 from etcd_async.recipes.registry import Registration, ServiceWatch, discover
 from etcd_async.services import Services
@@ -83,6 +84,21 @@ class Namespace(Services):
     def cache(self, *, prefix: str | bytes) -> Cache:
         """Make a `Cache`: ``async with client.cache(prefix="/a/") as cache`` holds the prefix in memory, up to date."""
         return Cache(self, prefix)
+
+    def mirror(
+        self,
+        source_prefix: str | bytes,
+        target_client: Services,
+        target_prefix: str | bytes,
+        *,
+        checkpoint: str | bytes | None = None,
+    ) -> Mirror:
+        """
+        Make a `Mirror`: ``async with client.mirror("/a/", other, "/copy/")`` copies a prefix and follows its changes.
+
+        *checkpoint* is a key on the target that remembers how far the copy is, for the next mirror to go on from.
+        """
+        return Mirror(self, source_prefix, target_client, target_prefix, checkpoint=checkpoint)
 
     async def reencrypt(
         self,

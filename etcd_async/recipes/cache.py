@@ -27,7 +27,9 @@ _MAX_PENDING: Final = 10_000
 
 class Cache:
     """
-    A local copy of every key of a prefix, read like a mapping from keys to `KeyValue`; made by ``client.cache(prefix=...)``.
+    A local copy of every key of a prefix, read like a mapping from keys to `KeyValue`.
+
+    Made by ``client.cache(prefix=...)``:
 
     ``async with client.cache(prefix="/a/") as cache`` reads the prefix once and follows it by a watch, joined at one
     revision. Reading costs no call: ``cache["/a/x"]``, ``cache.get("/a/x")``, ``in``, ``len``, iteration in key order.
