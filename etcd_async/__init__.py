@@ -5,6 +5,9 @@ from etcd_async.client import (
     ClientOptions,
     Namespace,
 )
+from etcd_async.config import (
+    ConfigSource,
+)
 from etcd_async.errors import (
     Attempt,
     AuthError,
@@ -14,6 +17,8 @@ from etcd_async.errors import (
     ClientClosed,
     ClusterIdMismatch,
     Compacted,
+    ConfigConflict,
+    ConfigError,
     Corrupt,
     DeadlineExceeded,
     DecryptionFailed,
@@ -148,6 +153,9 @@ __all__ = [
     "ClusterIdMismatch",
     "Compacted",
     "Compare",
+    "ConfigConflict",
+    "ConfigError",
+    "ConfigSource",
     "Corrupt",
     "DeadlineExceeded",
     "DecryptionFailed",

@@ -15,6 +15,7 @@ from etcd_async._rpc import rpc
 from etcd_async._transport import methods
 from etcd_async._transport.caller import Caller
 from etcd_async._transport.tasks import Tasks
+from etcd_async.config import ConfigSource
 from etcd_async.errors import ClientClosed
 from etcd_async.kv import KV
 from etcd_async.options import (
@@ -80,6 +81,10 @@ class Namespace(Services):
     def watch_service(self, name: str) -> ServiceWatch:
         """Make a `ServiceWatch`: ``async with client.watch_service("billing") as changes`` tells who comes and goes."""
         return ServiceWatch(self, name)
+
+    def config_source(self, name: str) -> ConfigSource:
+        """Make a `ConfigSource`: the configuration *name*, one key per leaf under ``config/<name>/``."""
+        return ConfigSource(self, name)
 
     def cache(self, *, prefix: str | bytes) -> Cache:
         """Make a `Cache`: ``async with client.cache(prefix="/a/") as cache`` holds the prefix in memory, up to date."""

@@ -12,6 +12,8 @@ Every exception this package raises, and the table from etcd's words to them.
     ├── ElectionTimeout                 (also a TimeoutError) others stayed ahead in the election
     ├── KeyExists                       a move's target is there already
     ├── DecryptionFailed (key, reason)  a value could not be opened
+    ├── ConfigError                     a configuration that can't be used
+    │   └── ConfigConflict              it was changed by somebody else since
     ├── KeyWornOut                      an encryption key has sealed as many values as is safe
     ├── LeaseLost                       a lease ended while it was being kept alive
     │   ├── LockLost
@@ -48,6 +50,8 @@ __all__ = [
     "ClientClosed",
     "ClusterIdMismatch",
     "Compacted",
+    "ConfigConflict",
+    "ConfigError",
     "Corrupt",
     "DeadlineExceeded",
     "DecryptionFailed",
@@ -225,6 +229,14 @@ class ElectionTimeout(EtcdError, TimeoutError):
 
 class KeyExists(EtcdError):
     """Raised when a key was to be moved to a name that is taken; nothing was changed."""
+
+
+class ConfigError(EtcdError):
+    """Raised when a configuration can't be read as one; the message names the key."""
+
+
+class ConfigConflict(ConfigError):
+    """Raised instead of overwriting what somebody else has written since; nothing was changed."""
 
 
 class DecryptionFailed(EtcdError):

@@ -35,7 +35,7 @@ LAYERS: list[set[str]] = [
         "_rpc",
         "_scan",
     },
-    {"recipes"},
+    {"recipes", "config", "settings"},
     {"client"},
     {""},  # etcd_async/__init__.py: the public names
     {"testing"},

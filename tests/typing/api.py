@@ -4,9 +4,10 @@ The public interface as a user's type checker sees it, name by name as design an
 Checked, never run.
 """
 
-from typing import assert_type
+from typing import Any, assert_type
 
 import etcd_async
+import etcd_async.config
 from etcd_async import (
     TLS,
     Client,
@@ -45,6 +46,28 @@ async def opening() -> None:
         timeout=None,
         encryption=None,
     )
+
+
+async def configuration(client: Client) -> None:
+    source = client.config_source("myapp")
+    assert_type(await source.read(), dict[str, Any])
+    assert_type(await source.write({"a": 1}, if_revision=3), int)
+    async with source.watch() as updates:
+        async for values in updates:
+            assert_type(values, dict[str, Any])
+    assert_type((await etcd_async.config.load(file="app.yaml", overlay=source)).current, dict[str, Any])
+    assert_type((await etcd_async.config.load(overlay=source, model=len)).current, int)
+
+
+async def caching(client: Client, other: Client) -> None:
+    async with client.cache(prefix="/a/") as cache:
+        assert_type(cache["/a/x"], KeyValue)
+        assert_type(cache.revision, int)
+        await cache.wait_for(7)
+        async for event in cache.changes():
+            assert_type(event, Event)
+    async with client.mirror("/a/", other, "/b/") as mirror:
+        assert_type(mirror.revision, int)
 
 
 async def encryption() -> None:
