@@ -1,7 +1,9 @@
 """Keep an application's configuration in etcd, over a file."""
 
 import asyncio
+import logging
 import os
+import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,6 +63,7 @@ async def follow(client: Client, folder: Path) -> None:
 
 
 async def main() -> None:
+    logging.basicConfig(stream=sys.stdout)  # says why a change is not taken
     async with Client(ENDPOINT, namespace="/examples/configuration/") as client:
         await read_and_write(client)
         with tempfile.TemporaryDirectory() as folder:
