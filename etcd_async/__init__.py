@@ -47,6 +47,7 @@ from etcd_async.errors import (
     MemberError,
     MemberExists,
     MemberNotFound,
+    NoInstance,
     NoLeader,
     NoSpace,
     NotLeader,
@@ -118,6 +119,9 @@ from etcd_async.recipes.reencryption import (
 from etcd_async.recipes.registry import (
     Registration,
     ServiceWatch,
+)
+from etcd_async.recipes.resolver import (
+    Resolver,
 )
 from etcd_async.types import (
     Batch,
@@ -198,6 +202,7 @@ __all__ = [
     "MemberNotFound",
     "Mirror",
     "Namespace",
+    "NoInstance",
     "NoLeader",
     "NoSpace",
     "NotLeader",
@@ -213,6 +218,7 @@ __all__ = [
     "Registration",
     "RequestError",
     "RequestTooLarge",
+    "Resolver",
     "ResponseTooLarge",
     "RevisionError",
     "RoleExists",

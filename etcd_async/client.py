@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
 
@@ -34,6 +34,7 @@ from etcd_async.recipes.lock import Lock
 from etcd_async.recipes.mirror import Mirror
 from etcd_async.recipes.reencryption import Reencrypted, reencrypt
 from etcd_async.recipes.registry import Registration, ServiceWatch, discover
+from etcd_async.recipes.resolver import Policy, Resolver
 from etcd_async.services import Services
 from etcd_async.types import Service
 
@@ -74,9 +75,28 @@ class Namespace(Services):
         """Make a `Registration`: ``async with client.register(service)`` keeps the instance registered."""
         return Registration(self, service, ttl=ttl)
 
-    async def discover(self, name: str) -> list[Service]:
-        """Return the instances of a service that are registered now, in the order of their ids."""
-        return await discover(self, name)
+    async def discover(
+        self, name: str, *, metadata: Mapping[str, str] | None = None, healthy_only: bool = False
+    ) -> list[Service]:
+        """
+        Return the instances of a service that are registered now, in the order of their ids.
+
+        Args:
+            name: The service.
+            metadata: Only instances that have all of these.
+            healthy_only: Leave out those that say of themselves that they are not.
+        """
+        return await discover(self, name, metadata=metadata, healthy_only=healthy_only)
+
+    def resolver(
+        self, name: str, *, policy: Policy = "round_robin", metadata: Mapping[str, str] | None = None
+    ) -> Resolver:
+        """
+        Make a `Resolver`: ``async with client.resolver("billing") as resolver: service = resolver.pick()``.
+
+        *policy* is ``"round_robin"``, ``"random"`` or ``"least_recently_failed"``; *metadata* restricts the choice.
+        """
+        return Resolver(self, name, policy=policy, metadata=metadata)
 
     def watch_service(self, name: str) -> ServiceWatch:
         """Make a `ServiceWatch`: ``async with client.watch_service("billing") as changes`` tells who comes and goes."""

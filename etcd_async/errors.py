@@ -12,6 +12,7 @@ Every exception this package raises, and the table from etcd's words to them.
     ├── ElectionTimeout                 (also a TimeoutError) others stayed ahead in the election
     ├── KeyExists                       a move's target is there already
     ├── DecryptionFailed (key, reason)  a value could not be opened
+    ├── NoInstance                      no instance of a service can be called
     ├── ConfigError                     a configuration that can't be used
     │   └── ConfigConflict              it was changed by somebody else since
     ├── KeyWornOut                      an encryption key has sealed as many values as is safe
@@ -80,6 +81,7 @@ __all__ = [
     "MemberError",
     "MemberExists",
     "MemberNotFound",
+    "NoInstance",
     "NoLeader",
     "NoSpace",
     "NotLeader",
@@ -229,6 +231,10 @@ class ElectionTimeout(EtcdError, TimeoutError):
 
 class KeyExists(EtcdError):
     """Raised when a key was to be moved to a name that is taken; nothing was changed."""
+
+
+class NoInstance(EtcdError):
+    """Raised when a resolver has no instance of its service to pick; the message says how many are not healthy."""
 
 
 class ConfigError(EtcdError):

@@ -274,12 +274,16 @@ class Service:
         id: This instance's id, unique within the name, without slashes.
         address: Where it listens, as its clients need it (``"10.0.0.5:8080"``, a URL).
         metadata: Anything else, as text to text.
+        is_healthy: What the instance says of itself; see `Registration.set_health`.
+        note: Why it says so.
     """
 
     name: str
     id: str
     address: str
     metadata: Mapping[str, str] = field(default_factory=dict, hash=False)
+    is_healthy: bool = True
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)

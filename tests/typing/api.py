@@ -48,6 +48,12 @@ async def opening() -> None:
     )
 
 
+async def resolving(client: Client) -> None:
+    async with client.resolver("billing", policy="random", metadata={"zone": "a"}) as resolver:
+        assert_type(resolver.pick(), Service)
+    assert_type(await client.discover("billing", metadata={"zone": "a"}, healthy_only=True), list[Service])
+
+
 async def configuration(client: Client) -> None:
     source = client.config_source("myapp")
     assert_type(await source.read(), dict[str, Any])
