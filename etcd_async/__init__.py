@@ -14,6 +14,9 @@ from etcd_async.errors import (
     AuthFailed,
     AuthNotEnabled,
     AuthOldRevision,
+    BarrierFull,
+    BarrierLost,
+    BarrierTimeout,
     ClientClosed,
     ClusterIdMismatch,
     Compacted,
@@ -42,6 +45,7 @@ from etcd_async.errors import (
     LeaseNotFound,
     LeaseTtlTooLarge,
     LimitError,
+    LimitMismatch,
     LockLost,
     LockTimeout,
     MemberError,
@@ -65,6 +69,7 @@ from etcd_async.errors import (
     ServerStopped,
     ServerTimeout,
     StatusCode,
+    TooManyConflicts,
     TooManyOps,
     TooManyRequests,
     Unavailable,
@@ -100,12 +105,21 @@ from etcd_async.options import (
     Timeout,
     TransportOptions,
 )
+from etcd_async.recipes.barrier import (
+    Barrier,
+)
 from etcd_async.recipes.cache import (
     Cache,
+)
+from etcd_async.recipes.double_barrier import (
+    DoubleBarrier,
 )
 from etcd_async.recipes.election import (
     Election,
     Leadership,
+)
+from etcd_async.recipes.holding import (
+    Holding,
 )
 from etcd_async.recipes.lock import (
     Lock,
@@ -122,6 +136,17 @@ from etcd_async.recipes.registry import (
 )
 from etcd_async.recipes.resolver import (
     Resolver,
+)
+from etcd_async.recipes.rwlock import (
+    RWLock,
+)
+from etcd_async.recipes.semaphore import (
+    Semaphore,
+)
+from etcd_async.recipes.stm import (
+    Isolation,
+    StmResult,
+    Transaction,
 )
 from etcd_async.types import (
     Batch,
@@ -149,6 +174,10 @@ __all__ = [
     "AuthFailed",
     "AuthNotEnabled",
     "AuthOldRevision",
+    "Barrier",
+    "BarrierFull",
+    "BarrierLost",
+    "BarrierTimeout",
     "Batch",
     "Cache",
     "Client",
@@ -165,6 +194,7 @@ __all__ = [
     "DecryptionFailed",
     "Delete",
     "DeleteResult",
+    "DoubleBarrier",
     "DowngradeError",
     "DuplicateKey",
     "Election",
@@ -174,7 +204,9 @@ __all__ = [
     "Event",
     "FutureRevision",
     "Get",
+    "Holding",
     "InvalidAuthToken",
+    "Isolation",
     "KeyExists",
     "KeyNotFound",
     "KeyValue",
@@ -194,6 +226,7 @@ __all__ = [
     "LeaseTtlTooLarge",
     "Leases",
     "LimitError",
+    "LimitMismatch",
     "Lock",
     "LockLost",
     "LockTimeout",
@@ -212,6 +245,7 @@ __all__ = [
     "ProtocolError",
     "Put",
     "PutResult",
+    "RWLock",
     "Range",
     "RangeResult",
     "Reencrypted",
@@ -224,6 +258,7 @@ __all__ = [
     "RoleExists",
     "RoleNotFound",
     "RpcError",
+    "Semaphore",
     "ServerError",
     "ServerStopped",
     "ServerTimeout",
@@ -231,9 +266,12 @@ __all__ = [
     "ServiceChange",
     "ServiceWatch",
     "StatusCode",
+    "StmResult",
     "Timeout",
+    "TooManyConflicts",
     "TooManyOps",
     "TooManyRequests",
+    "Transaction",
     "TransportOptions",
     "Txn",
     "TxnResult",

@@ -9,18 +9,17 @@ from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
 from etcd_async._core import Core
 from etcd_async._keys import check_timeout, to_bytes
 from etcd_async._keyspace import Cipher, Keyspace
-from etcd_async._loss import OnLoss
 from etcd_async._protocol.endpoints import Endpoint, parse
 from etcd_async._rpc import rpc
 from etcd_async._transport import methods
 from etcd_async._transport.caller import Caller
 from etcd_async._transport.tasks import Tasks
 from etcd_async.config import ConfigSource
+from etcd_async.coordination import Coordination
 from etcd_async.errors import ClientClosed
 from etcd_async.kv import KV
 from etcd_async.options import (
     CLIENT_DEFAULT,
-    DEFAULT_LEASE_TTL,
     DEFAULT_SERVICE_TTL,
     DEFAULT_TIMEOUT,
     TLS,
@@ -29,8 +28,6 @@ from etcd_async.options import (
     TransportOptions,
 )
 from etcd_async.recipes.cache import Cache
-from etcd_async.recipes.election import Election
-from etcd_async.recipes.lock import Lock
 from etcd_async.recipes.mirror import Mirror
 from etcd_async.recipes.reencryption import Reencrypted, reencrypt
 from etcd_async.recipes.registry import Registration, ServiceWatch, discover
@@ -44,7 +41,7 @@ if TYPE_CHECKING:  # whoever passes one has imported it; the others need not wai
 __all__ = ["Client", "ClientOptions", "Namespace"]
 
 
-class Namespace(Services):
+class Namespace(Coordination):
     """
     Everything a client offers, under one prefix of the key space; made by ``client.namespaced(prefix)``.
 
@@ -55,21 +52,6 @@ class Namespace(Services):
     def namespaced(self, prefix: str | bytes) -> Namespace:
         """Return a view on the same connection whose keys all lie under this one's prefix and *prefix*."""
         return Namespace(self._core, self._space.within(to_bytes(prefix, "prefix")))
-
-    def lock(
-        self,
-        name: str | bytes,
-        *,
-        ttl: float = DEFAULT_LEASE_TTL,
-        timeout: float | None = None,
-        on_loss: OnLoss = "cancel",
-    ) -> Lock:
-        """Make a `Lock`: ``async with client.lock("jobs/cleanup", ttl=10) as lock`` enters holding it."""
-        return Lock(self, name, ttl=ttl, timeout=timeout, on_loss=on_loss)
-
-    def election(self, name: str | bytes, *, identity: str | bytes = b"", ttl: float = DEFAULT_LEASE_TTL) -> Election:
-        """Make an `Election`: ``async with client.election("leader", identity="n1").campaign()`` enters as leader."""
-        return Election(self, name, identity=identity, ttl=ttl)
 
     def register(self, service: Service, *, ttl: float = DEFAULT_SERVICE_TTL) -> Registration:
         """Make a `Registration`: ``async with client.register(service)`` keeps the instance registered."""

@@ -10,7 +10,11 @@ Every exception this package raises, and the table from etcd's words to them.
     ├── WatchCanceled (reason)          the server ended a watch for a reason that has no class here
     ├── LockTimeout                     (also a TimeoutError) the lock stayed held by others
     ├── ElectionTimeout                 (also a TimeoutError) others stayed ahead in the election
-    ├── KeyExists                       a move's target is there already
+    ├── BarrierTimeout                  (also a TimeoutError) a barrier stayed closed
+    ├── BarrierFull                     a double barrier has all its members
+    ├── LimitMismatch                   a semaphore is in use with another limit
+    ├── TooManyConflicts                others kept changing what an STM transaction relied on
+    ├── KeyExists                       the name is taken: a move's target, a barrier that is held
     ├── DecryptionFailed (key, reason)  a value could not be opened
     ├── NoInstance                      no instance of a service can be called
     ├── ConfigError                     a configuration that can't be used
@@ -18,7 +22,8 @@ Every exception this package raises, and the table from etcd's words to them.
     ├── KeyWornOut                      an encryption key has sealed as many values as is safe
     ├── LeaseLost                       a lease ended while it was being kept alive
     │   ├── LockLost
-    │   └── LeadershipLost
+    │   ├── LeadershipLost
+    │   └── BarrierLost
     └── RpcError (code, message)        the server answered "no"
         ├── RequestError                KeyNotFound DuplicateKey ...
         ├── LimitError                  NoSpace RequestTooLarge TooManyOps TooManyRequests
@@ -48,6 +53,9 @@ __all__ = [
     "AuthFailed",
     "AuthNotEnabled",
     "AuthOldRevision",
+    "BarrierFull",
+    "BarrierLost",
+    "BarrierTimeout",
     "ClientClosed",
     "ClusterIdMismatch",
     "Compacted",
@@ -76,6 +84,7 @@ __all__ = [
     "LeaseNotFound",
     "LeaseTtlTooLarge",
     "LimitError",
+    "LimitMismatch",
     "LockLost",
     "LockTimeout",
     "MemberError",
@@ -99,6 +108,7 @@ __all__ = [
     "ServerStopped",
     "ServerTimeout",
     "StatusCode",
+    "TooManyConflicts",
     "TooManyOps",
     "TooManyRequests",
     "Unavailable",
@@ -222,15 +232,31 @@ class WatchCanceled(EtcdError):
 
 
 class LockTimeout(EtcdError, TimeoutError):
-    """Raised when a lock could not be had within its timeout; nothing of the attempt stays behind."""
+    """Raised when a lock or semaphore could not be had within its timeout; nothing of the attempt stays behind."""
 
 
 class ElectionTimeout(EtcdError, TimeoutError):
     """Raised when a candidate did not win within its timeout; nothing of the attempt stays behind."""
 
 
+class BarrierTimeout(EtcdError, TimeoutError):
+    """Raised when a barrier stayed closed for the timeout; nothing of the attempt stays behind."""
+
+
+class BarrierFull(EtcdError):
+    """Raised when a double barrier has all its members, and until the last of them has left."""
+
+
+class LimitMismatch(EtcdError):
+    """Raised when a semaphore is in use with another limit than the one given."""
+
+
+class TooManyConflicts(EtcdError):
+    """Raised when others changed what an STM transaction relied on at each of its attempts; it changed nothing."""
+
+
 class KeyExists(EtcdError):
-    """Raised when a key was to be moved to a name that is taken; nothing was changed."""
+    """Raised when a name is taken: that which a key was to be moved to, or that of a barrier; nothing was changed."""
 
 
 class NoInstance(EtcdError):
@@ -272,11 +298,15 @@ class LeaseLost(EtcdError):
 
 
 class LockLost(LeaseLost):
-    """Raised when a lock's lease or key was lost while the lock was held or waited for."""
+    """Raised when a lock's (or semaphore's) lease or key was lost while it was held or waited for."""
 
 
 class LeadershipLost(LeaseLost):
     """Raised when a leader's lease or key was lost during its term."""
+
+
+class BarrierLost(LeaseLost):
+    """Raised when a double barrier's member lost its lease or key while it waited or was inside."""
 
 
 class RpcError(EtcdError):

@@ -13,6 +13,7 @@ import anyio
 
 from etcd_async import _codec
 from etcd_async._core import Core
+from etcd_async._finish import finish
 from etcd_async._keyspace import Keyspace
 from etcd_async._loss import Guard, Loss, OnLoss, check_on_loss
 from etcd_async._pb.etcdserverpb import (
@@ -258,7 +259,7 @@ class Lease:
         except ClientClosed as error:
             self._note_unrevoked(error)
         else:
-            await _finish(revocation)
+            await finish(revocation)
 
     async def _revoke_now(self, after: Background[LeaseGrant] | None = None) -> None:
         if after is not None and not await _may_have_granted(after):
@@ -281,16 +282,6 @@ async def _may_have_granted(grant: Background[LeaseGrant]) -> bool:
         await asyncio.wait([grant.future])
     error = None if grant.future.cancelled() else grant.future.exception()
     return not isinstance(error, EtcdError) or isinstance(error, ClientClosed) or error.maybe_applied
-
-
-async def _finish(work: Background[None]) -> None:
-    """Wait until *work* has ended, but not for long; also if cancelled meanwhile: the cancellation comes after it."""
-    try:
-        await asyncio.wait([work.future], timeout=CLEANUP_TIMEOUT)
-    except asyncio.CancelledError:
-        with anyio.CancelScope(shield=True):
-            await asyncio.wait([work.future], timeout=CLEANUP_TIMEOUT)
-        raise
 
 
 def _random_id() -> int:

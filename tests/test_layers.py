@@ -27,6 +27,7 @@ LAYERS: list[set[str]] = [
         "watch",
         "services",
         "_core",
+        "_finish",
         "_keeper",
         "_watcher",
         "_watch_inbox",
@@ -36,7 +37,7 @@ LAYERS: list[set[str]] = [
         "_scan",
     },
     {"recipes", "config", "settings"},
-    {"client"},
+    {"coordination", "client"},
     {""},  # etcd_async/__init__.py: the public names
     {"testing"},
     {"__main__", "_demo"},
