@@ -9,7 +9,7 @@ is one revocation, which can't touch anybody else's key.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack, suppress
 
 import anyio
@@ -56,6 +56,7 @@ class Contender:
         self._ttl = ttl
         self._lost = lost
         self._lease: Lease | None = None
+        self._unguard: Callable[[], None] = lambda: None
         self._stack = AsyncExitStack()
 
     @property
@@ -109,6 +110,10 @@ class Contender:
         """Give up the place, first or not; never raises for an unreachable server: the lease runs out by itself."""
         await self._stack.aclose()
 
+    def retire(self) -> None:
+        """Have the loss of the key, which is about to be deleted, be none."""
+        self._unguard()
+
     def check_own(self, found: RangeResult) -> None:
         """Take note of the loss unless the first key *found* is the one that this contender created."""
         if not found or found[0].create_revision != self.revision:
@@ -121,6 +126,7 @@ class Contender:
 
     def _guard_key(self) -> None:
         guard = self._client.background("etcd_async.contender", self._notice_deletion)
+        self._unguard = guard.cancel
         self._stack.callback(guard.cancel)
 
     async def _notice_deletion(self) -> None:

@@ -134,7 +134,7 @@ class DoubleBarrier:
         except BaseException:
             await self._go()
             raise
-        if exc is None:
+        if exc is None and not self.is_lost:
             await self.leave()
         else:
             await self._go()
@@ -200,6 +200,7 @@ class DoubleBarrier:
         member, self._member = self._member, None
         if member is None:
             return
+        member.retire()
         try:
             if member.key:
                 await finish(self._client.background("etcd_async.barrier", lambda: self._take_away(member)))
