@@ -21,7 +21,7 @@ except ImportError as error:
 
 __all__ = ["EtcdSettingsSource", "load_settings"]
 
-S = TypeVar("S", bound=BaseSettings)
+_S = TypeVar("_S", bound=BaseSettings)
 
 
 class EtcdSettingsSource(PydanticBaseSettingsSource):
@@ -49,7 +49,7 @@ class EtcdSettingsSource(PydanticBaseSettingsSource):
         return "EtcdSettingsSource()"  # values may be secrets
 
 
-async def load_settings(settings_cls: type[S], source: ConfigSource, **arguments: Any) -> S:
+async def load_settings(settings_cls: type[_S], source: ConfigSource, **arguments: Any) -> _S:
     """
     Read *source* and make settings of it and all that *settings_cls* reads by itself.
 
@@ -75,5 +75,5 @@ async def load_settings(settings_cls: type[S], source: ConfigSource, **arguments
             )
 
     WithEtcd.__name__, WithEtcd.__qualname__ = settings_cls.__name__, settings_cls.__qualname__
-    settings: S = WithEtcd(**arguments)
+    settings: _S = WithEtcd(**arguments)
     return settings
