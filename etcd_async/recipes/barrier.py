@@ -42,24 +42,25 @@ class Barrier:
 
     async def wait(self, *, timeout: float | None = None) -> None:
         """
-        Wait until the barrier is open, or for *timeout* seconds. Any number may wait.
+        Wait until the barrier is open, or for *timeout* seconds; with 0, only look. Any number may wait.
 
         Raises:
             BarrierTimeout: It stayed closed.
         """
         check_patience(timeout)
+        if timeout == 0:
+            if await self._closed_at():
+                raise BarrierTimeout(f"barrier {self.name!r} is closed")
+            return
         with anyio.move_on_after(timeout) as limit:
-            while await self._is_closed():
-                pass
+            while revision := await self._closed_at():
+                with suppress(Compacted):  # looked at again
+                    await until_event(self._client, self.name, revision, but="no_put")
+                    break
         if limit.cancelled_caught:
             raise BarrierTimeout(f"barrier {self.name!r} stayed closed for {timeout:g} s")
 
-    async def _is_closed(self) -> bool:
-        """Return False if it is open, or was opened after a wait."""
+    async def _closed_at(self) -> int:
+        """Return a revision at which it is closed, or 0 if it is open."""
         found = await look(self._client, ops.range(start=self.name, end=self.name + b"\x00", keys_only=True))
-        if not found:
-            return False
-        with suppress(Compacted):  # looked at again
-            await until_event(self._client, self.name, found.revision, but="no_put")
-            return False
-        return True
+        return found.revision if found else 0

@@ -53,6 +53,8 @@ class DoubleBarrier:
     ) -> None:
         check_on_loss(on_loss)
         check_patience(timeout)
+        if timeout == 0:
+            raise ValueError("timeout must be positive, or None for no limit: nobody enters without waiting for others")
         self.name: bytes = to_key(name, "name")
         self.count: int = ops.at_least(count, "count", 1)
         self._client = client
