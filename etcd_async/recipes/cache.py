@@ -37,8 +37,8 @@ class Cache:
     that was written before is there. When the history was compacted away while the connection was lost, the prefix is
     read again by itself.
 
-    If the watch ends for good (`PermissionDenied`, a closed client), every way to read raises why: a copy that no
-    longer follows is never passed off as one.
+    If the watch ends for good (`PermissionDenied`, a closed client), every way to read raises why, and RuntimeError
+    once the body was left: a copy that no longer follows is never passed off as one.
     """
 
     def __init__(self, client: Services, prefix: str | bytes) -> None:
@@ -67,11 +67,12 @@ class Cache:
         Raises:
             DeadlineExceeded: *timeout* passed.
             EtcdError: The watch has ended, and why; or no server answered when it had no news.
+            RuntimeError: The body was left.
         """
         check_patience(timeout)
         with anyio.move_on_after(timeout) as limit:
             while self.revision < revision:
-                await self._ask()
+                await self._ask(revision)
         if limit.cancelled_caught:
             raise DeadlineExceeded(f"the cache was not at revision {revision} within {timeout:g} s")
 
@@ -82,6 +83,8 @@ class Cache:
         What is then read from the copy is as fresh as a linearizable read begun at the time of this call. *timeout* and
         errors are those of `wait_for`.
         """
+        check_patience(timeout)
+        self._check()
         with anyio.move_on_after(timeout) as limit:
             now = await self._client.range(prefix=self.prefix, count_only=True)
             await self.wait_for(now.revision)
@@ -101,14 +104,12 @@ class Cache:
         pending = _Pending()
         self._consumers.add(pending)
         try:
-            while True:
-                while pending:
+            while pending or not self._is_left:
+                if pending:
                     yield pending.take()
+                    continue
                 self._check()
-                if not self._is_left:
-                    await self._changed.wait()
-                elif not pending:
-                    return
+                await self._changed.wait()
         finally:
             self._consumers.discard(pending)
 
@@ -181,9 +182,9 @@ class Cache:
             self._error = error
             self._wake()
 
-    async def _ask(self) -> None:
+    async def _ask(self, revision: int) -> None:
         """
-        Wait for news, after asking for some; if the watch has none for long, read the keys.
+        Wait for news, after asking for some; if the watch has none for long, read the keys, once *revision* exists.
 
         Not every etcd orders the answer with events, and none answers while a watch of the same stream waits for the
         future (server ``mvcc/watchable_store.go`` progressIfSync): its silence says nothing.
@@ -194,7 +195,9 @@ class Cache:
             while self.revision == before:
                 await self._changed.wait()
             return
-        self._tell(self._follow.adopt(await self._client.range(prefix=self.prefix)))
+        now = await self._client.range(prefix=self.prefix, count_only=True)
+        if now.revision >= revision:
+            self._tell(self._follow.adopt(await self._client.range(prefix=self.prefix)))
 
     def _tell(self, batch: Batch) -> None:
         for pending in self._consumers:
@@ -208,6 +211,8 @@ class Cache:
     def _check(self) -> None:
         if not self._is_entered:
             raise RuntimeError("enter the cache first: async with client.cache(...) as cache")
+        if self._is_left:
+            raise RuntimeError("the cache was left: what it holds is no longer kept up to date")
         if self._error is not None:
             raise self._error
 

@@ -3,10 +3,11 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
 
 import pytest
 
-from etcd_async import Client, ClientClosed, DeadlineExceeded, Event, KeyValue
+from etcd_async import Client, ClientClosed, DeadlineExceeded, Event, KeyValue, RangeResult, Unavailable
 from etcd_async.recipes import cache as module
 from etcd_async.recipes._follow import Follow
 from etcd_async.testing import EtcdServer, FaultProxy
@@ -155,10 +156,96 @@ async def test_it_lists_again_after_compaction(client: Client, etcd_server: Etcd
             await within(cache.wait_for(last.revision))
             assert dict(cache) == await state_of(client, "/a/")
             assert [(event.type, event.kv.key) for event in await within(seen)] == [
-                ("delete", b"/a/1"),
                 ("put", b"/a/3"),
+                ("delete", b"/a/1"),
             ]
             await changes.aclose()
+
+
+async def test_listing_again_waits_for_a_server_and_so_does_who_waits_for_it(
+    client: Client, etcd_server: EtcdServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused, may_pass = asyncio.Event(), asyncio.Event()
+    async with FaultProxy(etcd_server.endpoint) as proxy, Client(proxy.endpoint) as behind:
+        async with behind.cache(prefix="/a/") as cache:
+            whole = behind.range
+
+            async def out_of_reach(**options: Any) -> RangeResult:
+                if "count_only" not in options and not may_pass.is_set():
+                    refused.set()
+                    raise Unavailable([])
+                return await whole(**options)
+
+            monkeypatch.setattr(behind, "range", out_of_reach)
+            proxy.refuse()
+            proxy.cut()
+            await client.put("/a/1", "x")
+            last = await client.put("/a/2", "y")
+            await client.compact(last.revision)
+            proxy.accept()
+            await within(refused.wait())
+            async with running(cache.wait_for(last.revision)) as waiting:
+                await turns(5)
+                may_pass.set()
+                await within(waiting)
+            assert dict(cache) == await state_of(client, "/a/")
+
+
+async def turns(number: int) -> None:
+    for _ in range(number):
+        await asyncio.sleep(0)
+
+
+async def test_differences_come_in_the_order_of_their_revisions(client: Client) -> None:
+    await client.put_many({"/a/1": "x", "/a/2": "x"})
+    async with Follow(client, b"/a/") as follow:
+        await follow.next()
+        await client.put("/a/3", "x")
+        await client.delete("/a/1")
+        await client.put("/a/2", "y")
+        step = follow.adopt(await client.range(prefix="/a/"))
+        assert [event.revision for event in step.events] == sorted(event.revision for event in step.events)
+
+
+async def test_waiting_for_the_future_does_not_read_the_keys_again_and_again(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_PATIENCE", 0.01)
+    async with client.cache(prefix="/a/") as cache:
+        whole, listings = client.range, 0
+
+        async def counted(**options: Any) -> RangeResult:
+            nonlocal listings
+            listings += "count_only" not in options
+            return await whole(**options)
+
+        monkeypatch.setattr(client, "range", counted)
+        with pytest.raises(DeadlineExceeded):
+            await cache.wait_for(cache.revision + 1000, timeout=0.2)
+        assert listings == 0
+
+
+async def test_what_was_left_is_not_read(client: Client) -> None:
+    cache = client.cache(prefix="/a/")
+    with pytest.raises(RuntimeError, match="enter the cache first"):
+        await cache.sync()
+    async with cache:
+        waiting = asyncio.ensure_future(cache.wait_for(10**9))
+        await cache.sync()
+    for read in (lambda: cache["/a/1"], lambda: len(cache), lambda: cache.revision, lambda: "/a" in cache):
+        with pytest.raises(RuntimeError, match="the cache was left"):
+            read()
+    with pytest.raises(RuntimeError, match="the cache was left"):
+        await within(waiting)
+    assert "left" in repr(cache)
+
+
+@pytest.mark.parametrize("timeout", [-1, "1", float("nan"), True])
+async def test_times_to_wait_are_checked(client: Client, timeout: Any) -> None:
+    async with client.cache(prefix="/a/") as cache:
+        for wait in (cache.sync(timeout=timeout), cache.wait_for(1, timeout=timeout)):
+            with pytest.raises((TypeError, ValueError), match="timeout must"):
+                await wait
 
 
 async def test_random_changes_and_cuts_end_equal_to_the_store(client: Client, etcd_server: EtcdServer) -> None:
