@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
-from collections.abc import AsyncIterator, Iterable, Sequence
+import re
+from collections.abc import AsyncIterator, Sequence
 from types import TracebackType
 from typing import Final, Self
 
@@ -13,18 +13,17 @@ import anyio
 
 from etcd_async import ops
 from etcd_async._keys import check_patience, to_bytes, to_key
-from etcd_async.errors import Compacted, DeadlineExceeded, EtcdError, RpcError, StatusCode, Unavailable
+from etcd_async.errors import Compacted, DeadlineExceeded, DecryptionFailed, EtcdError
+from etcd_async.recipes._patience import Pauses, is_transient
+from etcd_async.recipes._pieces import MOST_OPS, pieces
 from etcd_async.services import Services
-from etcd_async.types import Batch, KeyValue
+from etcd_async.types import Batch, Event, KeyValue
 
 __all__ = ["Mirror"]
 
 _log = logging.getLogger("etcd_async.mirror")
 
-_MAX_OPS: Final = 127  # one less than a transaction may have by default: the checkpoint goes with the last
-_MAX_BYTES: Final = 1024 * 1024  # of one transaction, below the server's 1.5 MiB
-_PAUSES: Final = (0.2, 0.5, 1.0, 2.0, 5.0)  # seconds until what is out of reach is tried again
-_TRANSIENT: Final = frozenset({StatusCode.UNAVAILABLE, StatusCode.RESOURCE_EXHAUSTED})
+_PAGE: Final = 64  # keys that are read at once: at 1.5 MiB each they fit an answer
 
 
 class Mirror:
@@ -35,7 +34,8 @@ class Mirror:
     target's prefix belongs to the mirror: keys there that the source does not have are deleted. First everything is
     compared and what differs is written; from then on each step brings the target from one revision of the source to a
     later one, in one transaction if that holds no more than 127 keys and 1 MiB. Values are copied as the clients see
-    them: opened by the source's encryption, sealed by the target's. Leases are not copied.
+    them: opened by the source's encryption, sealed by the target's; one that can't be opened ends the mirror. Leases
+    are not copied, nor is the key that is named as the source's prefix if the target's is empty: it has no name there.
 
     With *checkpoint*, a key on the target that is written along with the data, a later mirror goes on where this one
     stopped; if the history from there on is gone, everything is compared again.
@@ -55,10 +55,6 @@ class Mirror:
     ) -> None:
         if not isinstance(target, Services):
             raise TypeError(f"target_client must be a client, not {type(target).__name__}")
-        if target is source and to_bytes(target_prefix, "target_prefix").startswith(
-            to_bytes(source_prefix, "source_prefix")
-        ):
-            raise ValueError("target_prefix must not lie in source_prefix: the copy would be copied without end")
         self._source = source
         self._target = target
         self._from = to_bytes(source_prefix, "source_prefix")
@@ -66,12 +62,17 @@ class Mirror:
         self._checkpoint = None if checkpoint is None else to_key(checkpoint, "checkpoint")
         if self._checkpoint is not None and self._checkpoint.startswith(self._to):
             raise ValueError("checkpoint must lie outside of target_prefix, which holds the copy and nothing else")
+        if _overlap(source, self._from, target, self._to):
+            raise ValueError("source_prefix and target_prefix must not overlap: one would overwrite the other")
+        if self._checkpoint is not None and _overlap(source, self._from, target, self._checkpoint):
+            raise ValueError("checkpoint must lie outside of source_prefix: writing it would be a change to copy")
         self._revision = 0
         self._begin_at: int | None = None
         self._has_read_checkpoint = False
         self._changed = anyio.Event()
         self._error: EtcdError | None = None
-        self._is_entered = False
+        self._is_entered = self._is_left = False
+        self._pauses = Pauses()
 
     @property
     def revision(self) -> int:
@@ -87,6 +88,7 @@ class Mirror:
         Raises:
             DeadlineExceeded: *timeout* (seconds; None for no limit) passed.
             EtcdError: The mirror has ended, and why.
+            RuntimeError: The body was left.
         """
         check_patience(timeout)
         with anyio.move_on_after(timeout) as limit:
@@ -111,6 +113,8 @@ class Mirror:
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self._is_left = True
+        self._wake()
         self._task.cancel()
         await asyncio.wait([self._task.future])
 
@@ -119,23 +123,22 @@ class Mirror:
             raise RuntimeError("enter the mirror first: async with client.mirror(...) as mirror")
         if self._error is not None:
             raise self._error
+        if self._is_left:
+            raise RuntimeError("the mirror was left: it does not follow any more")
         return self._revision
 
     async def _run(self) -> None:
-        pauses = itertools.chain(_PAUSES, itertools.repeat(_PAUSES[-1]))
         while True:
             try:
                 await self._mirror()
             except Compacted:
                 self._begin_at = None
             except EtcdError as error:
-                if not _is_transient(error):
+                if not is_transient(error):
                     self._error = error
                     return self._wake()
                 _log.warning("the mirror of %r waits for what is out of reach: %s", self._from, error)
-                await anyio.sleep(next(pauses))
-                continue
-            pauses = itertools.chain(_PAUSES, itertools.repeat(_PAUSES[-1]))
+                await self._pauses.pause()
 
     async def _mirror(self) -> None:
         """Go on from where it stopped; whatever ends this, it can begin again: writing the same twice does no harm."""
@@ -151,10 +154,7 @@ class Mirror:
 
     async def _apply(self, batch: Batch) -> None:
         last = {event.kv.key: event for event in batch.events}
-        writes = [
-            self._put(event.kv) if event.type == "put" else ops.delete(self._named(event.kv.key))
-            for event in last.values()
-        ]
+        writes = [self._repeated(event) for key, event in last.items() if self._has_name(key)]
         await self._write(writes, batch.revision)
         self._arrived(batch.revision)
 
@@ -164,7 +164,7 @@ class Mirror:
         writes: list[ops.Op] = []
         async for write in self._differences(revision):
             writes.append(write)
-            if len(writes) == _MAX_OPS:
+            if len(writes) == MOST_OPS:
                 await self._write(writes)
                 writes = []
         await self._write(writes, revision)
@@ -172,9 +172,11 @@ class Mirror:
 
     async def _differences(self, revision: int) -> AsyncIterator[ops.Op]:
         """Yield what must be written: both sides come in key order, so one pass over both is enough."""
-        theirs = self._target.scan(prefix=self._to)
+        theirs = self._target.scan(prefix=self._to, page_size=_PAGE)
         there = await anext(theirs, None)
-        async for kv in self._source.scan(prefix=self._from, revision=revision):
+        async for kv in self._source.scan(prefix=self._from, revision=revision, page_size=_PAGE):
+            if not self._has_name(kv.key):
+                continue
             name = self._named(kv.key)
             while there is not None and there.key < name:
                 yield ops.delete(there.key)
@@ -188,30 +190,34 @@ class Mirror:
             there = await anext(theirs, None)
 
     async def _write(self, writes: Sequence[ops.Op], checkpoint: int | None = None) -> None:
-        pieces = list(_pieces(writes))
+        parts = list(pieces(writes))
         if checkpoint is not None and self._checkpoint is not None:
-            pieces = pieces or [[]]
-            pieces[-1].append(ops.put(self._checkpoint, str(checkpoint)))
-        for piece in pieces:
-            await self._target.txn(then=piece)
+            parts = parts or [[]]
+            parts[-1].append(ops.put(self._checkpoint, str(checkpoint)))
+        for part in parts:
+            await self._target.txn(then=part)
 
     async def _read_checkpoint(self) -> int | None:
         found = None if self._checkpoint is None else await self._target.get(self._checkpoint)
         if found is None:
             return None
         newest = (await self._source.range(prefix=self._from, count_only=True)).revision
-        if not found.value.isdigit() or int(found.value) > newest:
+        if not re.fullmatch(rb"\d{1,19}", found.value) or int(found.value) > newest:
             _log.warning("the checkpoint %r is not of a mirror of this source: comparing everything", found.key)
             return None
         return int(found.value)
 
     def _arrived(self, revision: int) -> None:
         self._revision = self._begin_at = revision
+        self._pauses.reset()
         self._wake()
 
     def _wake(self) -> None:
         changed, self._changed = self._changed, anyio.Event()
         changed.set()
+
+    def _repeated(self, event: Event) -> ops.Op:
+        return self._put(event.kv) if event.type == "put" else ops.delete(self._named(event.kv.key))
 
     def _put(self, kv: KeyValue) -> ops.Op:
         return ops.put(self._named(kv.key), kv.value)
@@ -219,27 +225,22 @@ class Mirror:
     def _named(self, key: bytes) -> bytes:
         return self._to + key[len(self._from) :]
 
+    def _has_name(self, key: bytes) -> bool:
+        if self._named(key):
+            return True
+        _log.warning("%r is not mirrored: it would have no name under an empty prefix", key)
+        return False
+
 
 def _differ(there: KeyValue, kv: KeyValue) -> bool:
-    return there.value != kv.value
+    value = kv.value  # raises if it can't be opened
+    try:
+        return there.value != value
+    except DecryptionFailed:
+        return True
 
 
-def _pieces(writes: Iterable[ops.Op]) -> Iterable[list[ops.Op]]:
-    """Cut *writes* into what fits a transaction each."""
-    piece: list[ops.Op] = []
-    size = 0
-    for write in writes:
-        weight = len(write.value) if isinstance(write, ops.Put) else 0
-        if piece and (len(piece) == _MAX_OPS or size + weight > _MAX_BYTES):
-            yield piece
-            piece, size = [], 0
-        piece.append(write)
-        size += weight
-    if piece:
-        yield piece
-
-
-def _is_transient(error: EtcdError) -> bool:
-    if isinstance(error, RpcError):
-        return error.code in _TRANSIENT
-    return isinstance(error, Unavailable | DeadlineExceeded)
+def _overlap(one: Services, prefix: bytes, other: Services, other_prefix: bytes) -> bool:
+    """Return whether a key of one prefix can be one of the other: both are views of the same client."""
+    first, second = one._space.prefix + prefix, other._space.prefix + other_prefix
+    return one._core is other._core and (first.startswith(second) or second.startswith(first))
