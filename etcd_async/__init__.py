@@ -17,6 +17,7 @@ from etcd_async.errors import (
     BarrierFull,
     BarrierLost,
     BarrierTimeout,
+    ClaimLost,
     ClientClosed,
     ClusterIdMismatch,
     Compacted,
@@ -58,6 +59,7 @@ from etcd_async.errors import (
     NotSupportedForLearner,
     PermissionDenied,
     ProtocolError,
+    QueueTimeout,
     RequestError,
     RequestTooLarge,
     ResponseTooLarge,
@@ -117,6 +119,7 @@ from etcd_async.recipes.double_barrier import (
 from etcd_async.recipes.election import (
     Election,
     Leadership,
+    Ticket,
 )
 from etcd_async.recipes.holding import (
     Holding,
@@ -126,6 +129,11 @@ from etcd_async.recipes.lock import (
 )
 from etcd_async.recipes.mirror import (
     Mirror,
+)
+from etcd_async.recipes.queue import (
+    Claim,
+    PriorityQueue,
+    Queue,
 )
 from etcd_async.recipes.reencryption import (
     Reencrypted,
@@ -180,6 +188,8 @@ __all__ = [
     "BarrierTimeout",
     "Batch",
     "Cache",
+    "Claim",
+    "ClaimLost",
     "Client",
     "ClientClosed",
     "ClientOptions",
@@ -242,9 +252,12 @@ __all__ = [
     "NotSupportedForLearner",
     "Op",
     "PermissionDenied",
+    "PriorityQueue",
     "ProtocolError",
     "Put",
     "PutResult",
+    "Queue",
+    "QueueTimeout",
     "RWLock",
     "Range",
     "RangeResult",
@@ -267,6 +280,7 @@ __all__ = [
     "ServiceWatch",
     "StatusCode",
     "StmResult",
+    "Ticket",
     "Timeout",
     "TooManyConflicts",
     "TooManyOps",

@@ -11,6 +11,7 @@ from etcd_async.recipes.barrier import Barrier
 from etcd_async.recipes.double_barrier import DoubleBarrier
 from etcd_async.recipes.election import Election
 from etcd_async.recipes.lock import Lock
+from etcd_async.recipes.queue import PriorityQueue, Queue
 from etcd_async.recipes.rwlock import RWLock
 from etcd_async.recipes.semaphore import Semaphore
 from etcd_async.recipes.stm import Isolation, StmResult, Transaction, run
@@ -117,3 +118,11 @@ class Coordination(Services):
     ) -> DoubleBarrier:
         """Make a `DoubleBarrier`: ``async with client.double_barrier("step", 3)`` enters and leaves with two others."""
         return DoubleBarrier(self, name, count, ttl=ttl, timeout=timeout, on_loss=on_loss)
+
+    def queue(self, name: str | bytes, *, ttl: float = DEFAULT_LEASE_TTL) -> Queue:
+        """Make a `Queue`: ``await client.queue("jobs").put("1")``, and ``async with client.queue("jobs").claim()``."""
+        return Queue(self, name, ttl=ttl)
+
+    def priority_queue(self, name: str | bytes, *, ttl: float = DEFAULT_LEASE_TTL) -> PriorityQueue:
+        """Make a `PriorityQueue`: a `Queue` whose ``put`` takes a *priority*, the lowest of which comes first."""
+        return PriorityQueue(self, name, ttl=ttl)

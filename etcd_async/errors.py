@@ -10,6 +10,7 @@ Every exception this package raises, and the table from etcd's words to them.
     ├── WatchCanceled (reason)          the server ended a watch for a reason that has no class here
     ├── LockTimeout                     (also a TimeoutError) the lock stayed held by others
     ├── ElectionTimeout                 (also a TimeoutError) others stayed ahead in the election
+    ├── QueueTimeout                    (also a TimeoutError) there was nothing to claim in a queue
     ├── BarrierTimeout                  (also a TimeoutError) a barrier stayed closed
     ├── BarrierFull                     a double barrier has all its members
     ├── LimitMismatch                   a semaphore is in use with another limit
@@ -23,6 +24,7 @@ Every exception this package raises, and the table from etcd's words to them.
     ├── LeaseLost                       a lease ended while it was being kept alive
     │   ├── LockLost
     │   ├── LeadershipLost
+    │   ├── ClaimLost
     │   └── BarrierLost
     └── RpcError (code, message)        the server answered "no"
         ├── RequestError                KeyNotFound DuplicateKey ...
@@ -56,6 +58,7 @@ __all__ = [
     "BarrierFull",
     "BarrierLost",
     "BarrierTimeout",
+    "ClaimLost",
     "ClientClosed",
     "ClusterIdMismatch",
     "Compacted",
@@ -97,6 +100,7 @@ __all__ = [
     "NotSupportedForLearner",
     "PermissionDenied",
     "ProtocolError",
+    "QueueTimeout",
     "RequestError",
     "RequestTooLarge",
     "ResponseTooLarge",
@@ -239,6 +243,10 @@ class ElectionTimeout(EtcdError, TimeoutError):
     """Raised when a candidate did not win within its timeout; nothing of the attempt stays behind."""
 
 
+class QueueTimeout(EtcdError, TimeoutError):
+    """Raised when there was nothing to claim in a queue for the timeout; nothing of the attempt stays behind."""
+
+
 class BarrierTimeout(EtcdError, TimeoutError):
     """Raised when a barrier stayed closed for the timeout; nothing of the attempt stays behind."""
 
@@ -303,6 +311,10 @@ class LockLost(LeaseLost):
 
 class LeadershipLost(LeaseLost):
     """Raised when a leader's lease or key was lost during its term."""
+
+
+class ClaimLost(LeaseLost):
+    """Raised when the claim on a queue's item was lost before it was acknowledged: the item is handed out again."""
 
 
 class BarrierLost(LeaseLost):

@@ -150,11 +150,15 @@ class Lease:
     The term counts from when the renewal was *sent*, so this side never believes in the lease for longer than the
     server does. The body must stay in the task that entered it, unless *on_loss* is ``"signal"``.
 
+    One made by ``client.keep_lease(id)`` takes over a lease that is there already.
+
     Attributes:
         loss: Fires when the lease is lost.
     """
 
-    def __init__(self, core: Core, leases: Leases, ttl: float, *, on_loss: OnLoss, timeout: float | None) -> None:
+    def __init__(
+        self, core: Core, leases: Leases, ttl: float, *, on_loss: OnLoss, timeout: float | None, existing: int = 0
+    ) -> None:
         check_on_loss(on_loss)
         self.loss: Loss = Loss()
         self._core = core
@@ -162,7 +166,9 @@ class Lease:
         self._ttl = float(check_ttl(ttl))
         self._expires_at = -math.inf
         self._id = 0
+        self._existing = existing
         self._is_kept = False
+        self._is_left = False
         self._timeout = timeout
         self._guard = Guard(self.loss, on_loss)
 
@@ -196,6 +202,12 @@ class Lease:
         """Wait until the lease is lost and return why."""
         return await self.loss.wait()
 
+    def leave_standing(self) -> None:
+        """Renew it no longer, and don't revoke it at the end: it is somebody else's now, or runs out by itself."""
+        self._is_kept = False
+        self._is_left = True
+        self._core.keeper.forget(self.id)
+
     def renewed(self, ttl: float, expires_at: float) -> None:
         """Take note of a renewal; called by the client."""
         self._ttl, self._expires_at = ttl, expires_at
@@ -209,9 +221,9 @@ class Lease:
     async def __aenter__(self) -> Self:
         if self._id:
             raise RuntimeError("a lease can be entered once: make another with client.lease(...)")
-        self._id = _random_id()
+        self._id = self._existing or _random_id()
         granted_at = self._core.clock()
-        granted = await self._grant()
+        granted = await (self._renew_existing() if self._existing else self._grant())
         self.renewed(float(granted.ttl), granted_at + granted.ttl)
         self._is_kept = True
         self._core.keeper.keep(self._id, self, ttl=self._ttl, granted_at=granted_at)
@@ -226,8 +238,12 @@ class Lease:
         finally:
             self._is_kept = False
             self._core.keeper.forget(self._id)
-            await self._revoke()
+            if not self._is_left:
+                await self._revoke()
         self._guard.raise_loss(exc, swallowed)
+
+    async def _renew_existing(self) -> LeaseGrant:
+        return await self._leases.keep_alive_once(self._existing, timeout=self._timeout)
 
     async def _grant(self) -> LeaseGrant:
         """Grant the lease; if that is cancelled, it is revoked as soon as it is granted: no lease stays behind."""
