@@ -176,6 +176,27 @@ async def coordination(client: Client) -> None:
         assert_type(leader, bytes)
 
 
+async def coordination_of_several(client: Client) -> None:
+    async def function(t: etcd_async.Transaction) -> int:
+        assert_type(await t.get("/a"), KeyValue | None)
+        t.put("/a", b"v", lease=7)
+        t.delete("/b")
+        return 1
+
+    result = await client.stm(function, isolation="repeatable_reads", prefetch=["/a"], max_attempts=3, timeout=None)
+    assert_type(result, etcd_async.StmResult[int])
+    assert_type(result.value, int)
+    async with client.rwlock("x", ttl=10).read() as reader, client.rwlock("x", timeout=1).write() as writer:
+        assert_type(reader, etcd_async.Holding)
+        await client.txn(when=[writer.owned])
+    async with client.semaphore("x", limit=3) as permit:
+        assert_type(permit, etcd_async.Semaphore)
+        assert_type(permit.fencing_token, int)
+    await client.barrier("x").wait(timeout=1.5)
+    async with client.double_barrier("x", 3) as barrier:
+        assert_type(barrier, etcd_async.DoubleBarrier)
+
+
 async def services(client: Client) -> None:
     service = Service(name="billing", id="billing-1", address="10.0.0.5:8080", metadata={"zone": "a"})
     async with client.register(service, ttl=15) as registration:
