@@ -25,11 +25,14 @@ def to_leaves(values: Mapping[str, Any]) -> dict[bytes, bytes]:
 
     Raises:
         TypeError: A key is no str, or a value is nothing that JSON has; the message names the path.
-        ValueError: A key is empty, or a number is not finite.
+        ValueError: A key is empty, a number is not finite, a text is no Unicode, or it is nested within itself.
     """
     if not isinstance(values, Mapping):
         raise TypeError(f"values must be a mapping, not {type(values).__name__}")
-    return dict(_leaves(values, ()))
+    try:
+        return dict(_leaves(values, ()))
+    except RecursionError:
+        raise ValueError("the configuration is nested too deeply, or within itself") from None
 
 
 def from_leaves(leaves: Mapping[bytes, bytes]) -> Values:
@@ -65,7 +68,14 @@ def _leaves(values: Mapping[str, Any], parents: tuple[str, ...]) -> Iterator[tup
         if isinstance(value, Mapping) and value:
             yield from _leaves(value, path)
         else:
-            yield "/".join(map(_escaped, path)).encode(), _json(value, path)
+            yield _path(path), _json(value, path)
+
+
+def _path(parts: tuple[str, ...]) -> bytes:
+    try:
+        return "/".join(map(_escaped, parts)).encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"a key of a configuration must be Unicode: {_shown(parts)}") from None
 
 
 def _json(value: Any, path: tuple[str, ...]) -> bytes:
@@ -76,21 +86,26 @@ def _json(value: Any, path: tuple[str, ...]) -> bytes:
             allow_nan=False,
             separators=(",", ":"),
         )
+        raw = text.encode()
     except TypeError as error:
         raise TypeError(f"{_shown(path)} can't be written as JSON: {error}") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{_shown(path)} can't be written as JSON: {error}") from None
     if json.loads(text) != value:
         raise TypeError(f"{_shown(path)} would come back as something else: use what JSON has, with str keys")
-    return text.encode()
+    return raw
 
 
 def _value(path: bytes, text: bytes) -> Any:
     try:
-        return json.loads(text)
+        return json.loads(text, parse_constant=_refused)
     except (ValueError, RecursionError):
         shown = path.decode(errors="replace")
         raise ConfigError(f'the value of {shown!r} is no JSON; text is written in quotes: "text"') from None
+
+
+def _refused(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")
 
 
 def _insert(values: Values, path: bytes, value: Any) -> None:
@@ -98,6 +113,8 @@ def _insert(values: Values, path: bytes, value: Any) -> None:
         *parents, last = map(_plain, path.decode().split("/"))
     except UnicodeDecodeError:
         raise ConfigError(f"the path {path!r} is no UTF-8") from None
+    if not (last and all(parents)):
+        raise ConfigError(f"the path {path.decode()!r} has an empty part")
     place: Any = values
     for parent in parents:
         place = place.setdefault(parent, {})

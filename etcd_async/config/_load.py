@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from copy import deepcopy
 from importlib.util import find_spec
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar, overload
 
@@ -43,7 +45,7 @@ class Config(Generic[T]):
 
     def made_of(self, values: Values) -> T:
         """Return what the model makes of the base with *values* over it."""
-        made: T = validated(self._model, merged(self._base, values))
+        made: T = validated(self._model, merged(deepcopy(self._base), values))
         return made
 
     @property
@@ -109,28 +111,39 @@ async def load(
 
     Raises:
         OSError: The file can't be read.
-        ConfigError: It is no YAML, or not a mapping; or the overlay can't be read.
+        ConfigError: It is no YAML, or not a mapping with text as its keys; or the overlay can't be read as one.
         Exception: Whatever *model* raises: pydantic's ``ValidationError``, for instance.
     """
     if file is None and overlay is None:
         raise ValueError("file or overlay must be given")
-    base = {} if file is None else await anyio.to_thread.run_sync(_read, os.fspath(file))
+    if not isinstance(overlay, ConfigSource | None):
+        raise TypeError(f"overlay must be a ConfigSource, not {type(overlay).__name__}")
+    if not (model is None or callable(model) or hasattr(model, "model_validate")):
+        raise TypeError(f"model must be a pydantic model or a callable, not {type(model).__name__}")
+    base = {} if file is None else await anyio.to_thread.run_sync(_read, Path(file))
     over = {} if overlay is None else await overlay.read()
-    return Config(base, overlay, model, validated(model, merged(base, over)))
+    return Config(base, overlay, model, validated(model, merged(deepcopy(base), over)))
 
 
-def _read(path: str) -> Values:
+def _read(path: Path) -> Values:
     if find_spec("yaml") is None:
         raise ImportError('YAML files need PyYAML: pip install "etcd-async[yaml]"')
     import yaml
 
-    with open(path, encoding="utf-8") as file:
-        try:
-            values = yaml.safe_load(file)
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path} is no YAML: {error}") from None
+    raw = path.read_bytes()
+    try:
+        values = yaml.safe_load(raw)
+        has_text_keys = not isinstance(values, dict) or _has_text_keys(values)
+    except Exception as error:  # YAMLError, and whatever PyYAML makes of `2026-13-01`, `!!int ""` or a deep nesting
+        raise ConfigError(f"{path} is no YAML: {error}") from None
     if values is None:
         return {}
-    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
+    if not isinstance(values, dict) or not has_text_keys:
         raise ConfigError(f"{path} must hold a mapping with text as its keys")
     return values
+
+
+def _has_text_keys(values: Values) -> bool:
+    """Return whether all keys are text, also further down, so that an overlay's can be the same."""
+    below = (value for value in values.values() if isinstance(value, dict))
+    return all(isinstance(key, str) for key in values) and all(map(_has_text_keys, below))

@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar, overload
 
 from etcd_async import ops
-from etcd_async.config._change import Stored, begun, finished, fits, pieces
+from etcd_async.config._change import Stored, Write, begun, finished, fits
 from etcd_async.config._leaves import Values, from_leaves, merged, to_leaves
 from etcd_async.config._validation import Model, validated
 from etcd_async.config._watch import ConfigWatch
-from etcd_async.errors import Compacted, ConfigConflict, ConfigError
+from etcd_async.errors import (
+    Compacted,
+    ConfigConflict,
+    ConfigError,
+    EtcdError,
+    FutureRevision,
+    RpcError,
+)
 from etcd_async.options import CLIENT_DEFAULT, Timeout
+from etcd_async.recipes._patience import is_transient
+from etcd_async.recipes._pieces import pieces
 from etcd_async.recipes.lock import Lock
 from etcd_async.services import Services
-from etcd_async.types import TxnResult
 
 T = TypeVar("T")
 Leaves: TypeAlias = Mapping[bytes, bytes]
+
+_log = logging.getLogger("etcd_async.config")
 
 _WRITER_TTL = 10.0  # seconds after which a writer that died in the middle is succeeded
 
@@ -99,10 +110,10 @@ class ConfigSource:
 
         What others write at the same time to other entries is kept. Arguments, result and errors are those of `write`.
         """
-        to_leaves(values)
+        over = from_leaves(to_leaves(values))
 
         async def change(stored: Stored) -> Leaves:
-            return to_leaves(merged(from_leaves((await self._consistent(stored, timeout)).leaves), values))
+            return to_leaves(merged(from_leaves((await self._consistent(stored, timeout)).leaves), over))
 
         return await self._change(change, if_revision, timeout)
 
@@ -126,13 +137,21 @@ class ConfigSource:
         return Stored.of(self.prefix, await self._client.range(prefix=self.prefix, timeout=timeout))
 
     async def _consistent(self, stored: Stored, timeout: Timeout = CLIENT_DEFAULT) -> Stored:
-        return stored if stored.mark is None else await self._before(stored.mark, timeout)
+        while stored.mark is not None:
+            try:
+                return await self._before(stored.mark, timeout)
+            except ConfigError:
+                again = await self._stored(timeout)
+                if again.mark == stored.mark:
+                    raise
+                stored = again  # it was just finished
+        return stored
 
     async def _before(self, mark: int, timeout: Timeout = CLIENT_DEFAULT) -> Stored:
         """Return what there was before a change that is not finished."""
         try:
             found = await self._client.range(prefix=self.prefix, revision=mark, timeout=timeout)
-        except Compacted as error:
+        except (Compacted, FutureRevision) as error:
             raise ConfigError(
                 f"a change of configuration {self.name!r} was never finished, and what was before is compacted away: "
                 "write it again"
@@ -166,26 +185,64 @@ class ConfigSource:
                 if expected is not None:
                     _check(await self._consistent(stored, timeout), expected)
                 writes = stored.writes(await change(stored))
-                mark = await self._client.txn([lock.owned, *stored.unchanged()], [begun(stored)], timeout=timeout)
-                if mark.succeeded:
-                    return await self._finish(writes, mark.revision, timeout)
+                if done := await self._carried_out(lock, stored, writes, timeout):
+                    return done
 
-    async def _finish(self, writes: list[ops.Op], mark: int, timeout: Timeout) -> int:
-        """Make the writes in a task of their own: whoever waits for it may be cancelled, the change goes to its end."""
+    async def _carried_out(self, lock: Lock, stored: Stored, writes: list[Write], timeout: Timeout) -> int | None:
+        """
+        Make the writes and return the revision of the last; None if somebody else was quicker.
+
+        In a task of their own: whoever waits for it may be cancelled, the change goes to its end.
+        """
         ends: list[int] = []
 
         async def work() -> None:
-            mine = [ops.mod_revision(self.prefix) == mark]
-            *early, last = [*pieces(writes)] or [[]]
-            for piece in early:
-                _check_mine(await self._client.txn(mine, piece, timeout=timeout))
-            done = await self._client.txn(mine, [*last, finished(self.prefix)], timeout=timeout)
-            _check_mine(done)
-            ends.append(done.revision)
+            when = [lock.owned, *stored.unchanged()]
+            mark = await self._client.txn(when, [begun(stored)], timeout=timeout)
+            if mark.succeeded:
+                change = _Change(self._client, stored, mark.revision, timeout)
+                ends.append(await change.make([*writes, finished(self.prefix)]))
 
         task = self._client.background(f"etcd_async.config {self.name}", work)
         await asyncio.shield(task.future)
-        return ends[0]
+        return ends[0] if ends else None
+
+
+class _Change:
+    """A change in several transactions, of one that has put its mark."""
+
+    def __init__(self, client: Services, stored: Stored, mark: int, timeout: Timeout) -> None:
+        self._client = client
+        self._stored = stored
+        self._is_mine = ops.mod_revision(stored.prefix) == mark
+        self._timeout = timeout
+
+    async def make(self, writes: Sequence[Write]) -> int:
+        """Make *writes*, the last of which ends the change, and return its revision."""
+        done: list[Write] = []
+        revision = 0
+        try:
+            for piece in pieces(writes):
+                revision = await self._write(piece)
+                done += piece
+        except RpcError as error:
+            if not is_transient(error):  # refused, and so will it be by the next attempt
+                await self._take_back(done)
+            raise
+        return revision
+
+    async def _take_back(self, done: Sequence[Write]) -> None:
+        try:
+            for piece in pieces(self._stored.restoring(done)):
+                await self._write(piece)
+        except EtcdError as error:
+            _log.warning("half a change can't be taken back; readers stay with what was before: %s", error)
+
+    async def _write(self, piece: Sequence[Write]) -> int:
+        result = await self._client.txn([self._is_mine], piece, timeout=self._timeout)
+        if not result.succeeded:
+            raise ConfigConflict("somebody else changed the generation key in the middle of a change: write again")
+        return result.revision
 
 
 def snapshot_of(stored: Stored) -> Snapshot:
@@ -196,8 +253,3 @@ def snapshot_of(stored: Stored) -> Snapshot:
 def _check(stored: Stored, expected: int | None) -> None:
     if expected is not None and stored.modified != expected:
         raise ConfigConflict(f"the configuration is of revision {stored.modified}, not {expected}: read it again")
-
-
-def _check_mine(result: TxnResult) -> None:
-    if not result.succeeded:
-        raise ConfigConflict("the generation key was changed by somebody else in the middle of a change: write again")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Awaitable, Callable
 from types import TracebackType
@@ -40,7 +41,7 @@ class ConfigWatch(Generic[T_co]):
         self._make = make
         self._follow = Follow(client, prefix)
         self._is_new = False
-        self._seen: Values | None = None  # as it was in etcd, good or not
+        self._seen: str | None = None  # what was in etcd, good or not: as text, in which 1, 1.0 and true differ
         self._error: Exception | None = None
         self._revision = 0
 
@@ -85,27 +86,25 @@ class ConfigWatch(Generic[T_co]):
 
     async def _stored(self) -> Stored | None:
         """Return what there is now, or was before a change under way; None if that was told already."""
+        follow = self._follow
         try:
-            follow = self._follow
             stored = Stored.of(self._prefix, RangeResult(tuple(follow.state.values()), revision=follow.revision))
+            if stored.mark is None:
+                return stored
+            return await self._before(stored.mark) if self._seen is None else None
         except (ConfigError, DecryptionFailed) as error:
             self._refuse(error)
             return None
-        if stored.mark is None:
-            return stored
-        return await self._before(stored.mark) if self._seen is None else None
 
     def _values(self, stored: Stored) -> Values | None:
         """Return the configuration; None if it is none, or the same as before."""
         try:
             values = from_leaves(stored.leaves)
-        except ConfigError as error:
+        except (ConfigError, DecryptionFailed) as error:
             self._refuse(error)
             return None
-        if values == self._seen:
-            return None
-        self._seen = values
-        return values
+        seen, self._seen = self._seen, json.dumps(values, sort_keys=True)
+        return None if seen == self._seen else values
 
     def _refuse(self, error: Exception) -> None:
         self._error = error

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Final
+from typing import Final, TypeVar
 
 from etcd_async import ops
 
 __all__ = ["MOST_OPS", "pieces"]
+
+T = TypeVar("T", bound=ops.Op)
 
 MOST_OPS: Final = 127
 """Writes of one piece: one less than etcd's default limit, for what goes with the last piece."""
@@ -15,9 +17,9 @@ MOST_OPS: Final = 127
 _MOST_BYTES: Final = 1024 * 1024  # below etcd's default limit of 1.5 MiB
 
 
-def pieces(writes: Sequence[ops.Op]) -> Iterator[list[ops.Op]]:
+def pieces(writes: Sequence[T]) -> Iterator[list[T]]:
     """Cut puts and deletes into what fits a transaction each, in order; what is too large by itself goes alone."""
-    piece: list[ops.Op] = []
+    piece: list[T] = []
     size = 0
     for write in writes:
         weight = _weight(write)

@@ -10,9 +10,23 @@ import pydantic
 import pytest
 from pydantic_settings import BaseSettings
 
-from etcd_async import Client, ConfigConflict, ConfigError, ConfigSource, DecryptionFailed, EtcdError, Op, delete, put
-from etcd_async.config import load
+from etcd_async import (
+    Client,
+    ConfigConflict,
+    ConfigError,
+    ConfigSource,
+    DecryptionFailed,
+    EtcdError,
+    Op,
+    PermissionDenied,
+    RequestTooLarge,
+    StatusCode,
+    delete,
+    put,
+)
+from etcd_async.config import Snapshot, load
 from etcd_async.crypto import Encryption, Keyring
+from etcd_async.ops import Put
 from etcd_async.settings import load_settings
 from etcd_async.testing import EtcdServer, FaultProxy
 from tests.support.live import running, take, until, within
@@ -273,7 +287,22 @@ async def test_a_file_alone(tmp_path: Path) -> None:
         await load()
 
 
-@pytest.mark.parametrize("text", ["- a list", "1: number", "{", "!!python/object/apply:os.system ['true']", "\0"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "- a list",
+        "1: number",
+        "ports: {80: http}",
+        "{",
+        "!!python/object/apply:os.system ['true']",
+        "\0",
+        "a: 2026-13-01",
+        'a: !!int ""',
+        "a: !!timestamp x",
+        f"a: {'[' * 5000}",
+        "a: &a {b: *a}",
+    ],
+)
 async def test_a_file_that_is_no_configuration(tmp_path: Path, text: str) -> None:
     file = tmp_path / "app.yaml"
     file.write_text(text)
@@ -333,3 +362,204 @@ async def test_keys_that_others_wrote_are_part_of_it(client: Client, source: Con
 def test_names_are_checked(name: str) -> None:
     with pytest.raises(ValueError, match="name must not be empty or contain a slash"):
         Client().config_source(name)
+
+
+@pytest.mark.parametrize(("before", "after"), [(1, True), (1, 1.0), (False, 0), ([1], [True])])
+async def test_a_change_of_type_alone_is_a_change(source: ConfigSource, before: Any, after: Any) -> None:
+    await source.write({"a": before})
+    async with source.watch() as updates:
+        await within(anext(updates))
+        await source.write({"a": after})
+        assert repr(await within(anext(updates))) == repr({"a": after})
+
+
+async def test_what_was_yielded_is_the_users_own(source: ConfigSource, tmp_path: Path) -> None:
+    file = tmp_path / "app.yaml"
+    file.write_text("base: {list: [1]}\n")
+    await source.write({"db": {"port": 1}})
+    config = await load(file=file, overlay=source)
+    config.current["base"]["list"].append(2)
+    async with config.watch() as updates, source.watch() as plain:
+        for yielded in (await within(anext(updates)), await within(anext(plain))):
+            yielded["db"]["port"] = 2
+            yielded.get("base", {"list": []})["list"].append(3)
+        await source.write({"db": {"port": 2}})
+        assert await within(anext(updates)) == {"base": {"list": [1]}, "db": {"port": 2}}
+        assert await within(anext(plain)) == {"db": {"port": 2}}
+
+
+async def test_arguments_are_checked_before_anything_is_read(source: ConfigSource) -> None:
+    with pytest.raises(TypeError, match="overlay must be a ConfigSource, not str"):
+        await load(file="/nowhere", overlay="app")  # type: ignore[call-overload]
+    with pytest.raises(TypeError, match="model must be"):
+        await load(file="/nowhere", model=7)  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize("cause", ["too large", "not permitted"])
+async def test_a_large_change_that_is_refused_is_taken_back(
+    client: Client, source: ConfigSource, monkeypatch: pytest.MonkeyPatch, cause: str
+) -> None:
+    """A mark that stayed would make the configuration unreadable once the history is compacted away."""
+    await source.write(LARGE[0])
+    values: dict[str, Any] = {**LARGE[1], "zz": "new"}
+    if cause == "too large":
+        values["zzz"] = "x" * (1536 * 1024)
+    else:
+        _refuse(monkeypatch, client, b"config/app/zz")
+    with pytest.raises(RequestTooLarge if cause == "too large" else PermissionDenied):
+        await source.write(values)
+    await client.compact((await client.put("x", "")).revision)
+    assert await source.read() == LARGE[0]
+    assert await source.write(LARGE[2], if_revision=(await source.snapshot()).revision)
+    assert await source.read() == LARGE[2]
+
+
+async def test_the_first_change_is_taken_back_wholly(
+    client: Client, source: ConfigSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _refuse(monkeypatch, client, b"config/app/zz")
+    with pytest.raises(PermissionDenied):
+        await source.write({**LARGE[1], "zz": "new"})
+    assert await client.keys(prefix="config/") == []
+    assert await source.snapshot() == Snapshot({}, 0)
+
+
+def _refuse(monkeypatch: pytest.MonkeyPatch, client: Client, key: bytes) -> None:
+    whole = client.txn
+
+    async def txn(when: Any = (), then: Sequence[Op] = (), otherwise: Any = (), **options: Any) -> Any:
+        if any(isinstance(op, Put) and op.key == key for op in then):
+            raise PermissionDenied(StatusCode.PERMISSION_DENIED, "etcdserver: permission denied")
+        return await whole(when, then, otherwise, **options)
+
+    monkeypatch.setattr(client, "txn", txn)
+
+
+async def test_values_that_can_not_be_opened_can_be_written_anew(client: Client, etcd_server: EtcdServer) -> None:
+    await client.put("config/app/a", "forged")
+    async with Client(etcd_server.endpoint, encryption=Encryption(Keyring.generate())) as secret:
+        source = secret.config_source("app")
+        async with source.watch() as updates, running(anext(updates)) as waiting:
+            with pytest.raises(DecryptionFailed, match="config/app/a"):
+                await source.read()
+            with pytest.raises(DecryptionFailed, match="config/app/a"):
+                await source.update({"b": 1})
+            await source.write({"a": 1, "b": 2})
+            assert await source.read() == await within(waiting) == {"a": 1, "b": 2}
+
+
+@pytest.mark.parametrize("mark", ['"x"', "0", "true", "[]", "1.5"])
+async def test_a_mark_that_is_none(client: Client, source: ConfigSource, mark: str) -> None:
+    await client.put("config/app/", f'{{"readers_stay_at": {mark}}}')
+    with pytest.raises(ConfigError, match="not what was written there"):
+        await source.read()
+
+
+async def test_a_mark_of_another_cluster(client: Client, source: ConfigSource) -> None:
+    await client.put("config/app/", '{"readers_stay_at": 999999999}')
+    with pytest.raises(ConfigError, match="never finished"):
+        await source.read()
+    async with source.watch() as updates, running(anext(updates)) as waiting:
+        await until(lambda: _said(updates, "never finished"))
+        await source.write({"a": 1})
+        assert await within(waiting) == {"a": 1}
+
+
+async def test_a_reader_that_came_too_late_for_what_was_before_reads_what_is_now(
+    client: Client, source: ConfigSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The change is finished, and the history compacted away, between the two steps of reading."""
+    await source.write({"a": 1})
+    await client.put("config/app/", f'{{"readers_stay_at": {await source.write({"a": 2})}}}')
+    whole = client.range
+
+    async def late(**options: Any) -> Any:
+        if "revision" in options:
+            monkeypatch.setattr(client, "range", whole)
+            await client.compact(await source.write({"a": 3}))
+        return await whole(**options)
+
+    monkeypatch.setattr(client, "range", late)
+    assert await source.read() == {"a": 3}
+
+
+async def test_a_cancelled_write_leaves_no_mark_of_a_change_that_nobody_makes(
+    client: Client, source: ConfigSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await source.write(LARGE[0])
+    whole, is_marked = client.txn, asyncio.Event()
+
+    async def slow(when: Any = (), then: Any = (), otherwise: Any = (), **options: Any) -> Any:
+        result = await whole(when, then, otherwise, **options)
+        if then and isinstance(then[0], Put) and b"readers_stay_at" in then[0].value:
+            is_marked.set()
+            await asyncio.sleep(0)
+        return result
+
+    monkeypatch.setattr(client, "txn", slow)
+    async with running(source.write(LARGE[1])) as task:
+        await within(is_marked.wait())
+        task.cancel()
+        await asyncio.wait([task])
+
+        async def is_made() -> bool:
+            return await source.read() == LARGE[1]
+
+        await until(is_made)
+
+
+async def test_what_others_wrote_before_the_first_change_is_not_overwritten_unseen(
+    client: Client, source: ConfigSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = client.txn
+
+    async def late(*arguments: Any, **options: Any) -> Any:
+        monkeypatch.setattr(client, "txn", whole)
+        await client.put("config/app/a", "2")
+        return await whole(*arguments, **options)
+
+    monkeypatch.setattr(client, "txn", late)
+    with pytest.raises(ConfigConflict):
+        await source.write({"a": 1}, if_revision=0)
+    assert await source.read() == {"a": 2}
+
+
+async def test_ten_thousand_leaves_and_two_megabytes(source: ConfigSource) -> None:
+    many = {f"leaf{number:05}": number for number in range(10_000)}
+    big = {f"big{number}": "x" * 700_000 for number in range(3)}
+    async with source.watch() as updates:
+        assert await within(anext(updates)) == {}
+        await source.write(many)
+        assert await within(anext(updates)) == many
+        await source.update(big)
+        assert await within(anext(updates)) == {**many, **big}
+    await source.write({})
+    assert await source.read() == {}
+
+
+async def test_large_writers_at_once_all_succeed(client: Client, source: ConfigSource) -> None:
+    seen: list[Any] = []
+
+    async def watch() -> None:
+        async with source.watch() as updates:
+            async for values in updates:
+                seen.append(values)  # noqa: PERF401  # seen grows while this runs
+
+    async with running(watch()):
+        await asyncio.gather(*(source.write(values) for values in LARGE), source.update({"small": 1}))
+
+        async def is_up_to_date() -> bool:
+            now = await source.read()
+            return bool(seen) and seen[-1] == now
+
+        await until(is_up_to_date)
+    for values in seen:
+        assert {key: value for key, value in values.items() if key != "small"} in [{}, *LARGE]
+    assert await client.keys(prefix="config-writers/") == []
+
+
+@pytest.mark.parametrize("path", ["a//b", "/a", "a/"])
+async def test_paths_with_empty_parts_are_no_configuration(client: Client, source: ConfigSource, path: str) -> None:
+    await client.put(f"config/app/{path}", "1")
+    with pytest.raises(ConfigError, match="has an empty part"):
+        await source.read()

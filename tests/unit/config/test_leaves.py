@@ -44,6 +44,13 @@ def test_the_paths_and_values_are_what_a_person_would_write() -> None:
     }
 
 
+def within(kind: type, depth: int) -> Any:
+    value: Any = kind()
+    for _ in range(depth):
+        value = [value] if kind is list else {"a": value}
+    return value
+
+
 @pytest.mark.parametrize(
     ("values", "error", "message"),
     [
@@ -55,6 +62,10 @@ def test_the_paths_and_values_are_what_a_person_would_write() -> None:
         ({"x": float("nan")}, ValueError, "'x' can't be written as JSON"),
         ({"x": (1, 2)}, TypeError, "'x' would come back as something else"),
         ({"x": [{1: 2}]}, TypeError, "'x' would come back as something else"),
+        ({"db": {"\ud800": 1}}, ValueError, "must be Unicode: .db/"),
+        ({"db": {"host": "\ud800"}}, ValueError, "'db/host' can't be written as JSON"),
+        ({"x": within(list, 10_000)}, ValueError, "'x' can't be written as JSON"),
+        (within(dict, 10_000), ValueError, "nested too deeply, or within itself"),
     ],
 )
 def test_what_is_no_configuration_is_refused_by_its_path(values: Any, error: type[Exception], message: str) -> None:
@@ -70,6 +81,10 @@ def test_what_is_no_configuration_is_refused_by_its_path(values: Any, error: typ
         ({b"db": b"1", b"db/host": b'"h"'}, "'db/host' lies below 'db', which has a value of its own"),
         ({b"%": b"1", b"%25": b"2"}, "two spellings"),
         ({b"\xff": b"1"}, "no UTF-8"),
+        ({b"x": b"NaN"}, "'x' is no JSON"),
+        ({b"x": b"[-Infinity]"}, "'x' is no JSON"),
+        ({b"a//b": b"1"}, "'a//b' has an empty part"),
+        ({b"/b": b"1"}, "'/b' has an empty part"),
         ({b"deep": b"[" * 100_000}, "'deep' is no JSON"),
     ],
 )
