@@ -12,17 +12,27 @@ from etcd_async.cluster import (
     Cluster,
     Member,
 )
+from etcd_async.config import (
+    ConfigSource,
+)
 from etcd_async.errors import (
     Attempt,
     AuthError,
     AuthFailed,
     AuthNotEnabled,
     AuthOldRevision,
+    BarrierFull,
+    BarrierLost,
+    BarrierTimeout,
+    ClaimLost,
     ClientClosed,
     ClusterIdMismatch,
     Compacted,
+    ConfigConflict,
+    ConfigError,
     Corrupt,
     DeadlineExceeded,
+    DecryptionFailed,
     DowngradeError,
     DuplicateKey,
     ElectionTimeout,
@@ -32,6 +42,7 @@ from etcd_async.errors import (
     InvalidAuthToken,
     KeyExists,
     KeyNotFound,
+    KeyWornOut,
     LeaderChanged,
     LeaderError,
     LeadershipLost,
@@ -42,17 +53,20 @@ from etcd_async.errors import (
     LeaseNotFound,
     LeaseTtlTooLarge,
     LimitError,
+    LimitMismatch,
     LockLost,
     LockTimeout,
     MemberError,
     MemberExists,
     MemberNotFound,
+    NoInstance,
     NoLeader,
     NoSpace,
     NotLeader,
     NotSupportedForLearner,
     PermissionDenied,
     ProtocolError,
+    QueueTimeout,
     RequestError,
     RequestTooLarge,
     ResponseTooLarge,
@@ -65,6 +79,7 @@ from etcd_async.errors import (
     ServerTimeout,
     SnapshotCorrupt,
     StatusCode,
+    TooManyConflicts,
     TooManyOps,
     TooManyRequests,
     Unavailable,
@@ -109,16 +124,54 @@ from etcd_async.options import (
     Timeout,
     TransportOptions,
 )
+from etcd_async.recipes.barrier import (
+    Barrier,
+)
+from etcd_async.recipes.cache import (
+    Cache,
+)
+from etcd_async.recipes.double_barrier import (
+    DoubleBarrier,
+)
 from etcd_async.recipes.election import (
     Election,
     Leadership,
+    Ticket,
+)
+from etcd_async.recipes.holding import (
+    Holding,
 )
 from etcd_async.recipes.lock import (
     Lock,
 )
+from etcd_async.recipes.mirror import (
+    Mirror,
+)
+from etcd_async.recipes.queue import (
+    Claim,
+    PriorityQueue,
+    Queue,
+)
+from etcd_async.recipes.reencryption import (
+    Reencrypted,
+)
 from etcd_async.recipes.registry import (
     Registration,
     ServiceWatch,
+)
+from etcd_async.recipes.resolver import (
+    Resolver,
+)
+from etcd_async.recipes.rwlock import (
+    RWLock,
+)
+from etcd_async.recipes.semaphore import (
+    Semaphore,
+)
+from etcd_async.recipes.stm import (
+    Isolation,
+    StmResult,
+    Transaction,
 )
 from etcd_async.srv import endpoints_from_srv
 from etcd_async.types import (
@@ -135,6 +188,7 @@ from etcd_async.types import (
     Service,
     ServiceChange,
     TxnResult,
+    UnreadableKeyValue,
 )
 from etcd_async.users import (
     AuthStatus,
@@ -157,7 +211,14 @@ __all__ = [
     "AuthNotEnabled",
     "AuthOldRevision",
     "AuthStatus",
+    "Barrier",
+    "BarrierFull",
+    "BarrierLost",
+    "BarrierTimeout",
     "Batch",
+    "Cache",
+    "Claim",
+    "ClaimLost",
     "Client",
     "ClientClosed",
     "ClientOptions",
@@ -166,10 +227,15 @@ __all__ = [
     "ClusterIdMismatch",
     "Compacted",
     "Compare",
+    "ConfigConflict",
+    "ConfigError",
+    "ConfigSource",
     "Corrupt",
     "DeadlineExceeded",
+    "DecryptionFailed",
     "Delete",
     "DeleteResult",
+    "DoubleBarrier",
     "DowngradeError",
     "DuplicateKey",
     "Election",
@@ -181,11 +247,14 @@ __all__ = [
     "FutureRevision",
     "Get",
     "HashKV",
+    "Holding",
     "InsecureTLSWarning",
     "InvalidAuthToken",
+    "Isolation",
     "KeyExists",
     "KeyNotFound",
     "KeyValue",
+    "KeyWornOut",
     "LeaderChanged",
     "LeaderError",
     "Leadership",
@@ -201,6 +270,7 @@ __all__ = [
     "LeaseTtlTooLarge",
     "Leases",
     "LimitError",
+    "LimitMismatch",
     "Lock",
     "LockLost",
     "LockTimeout",
@@ -210,7 +280,9 @@ __all__ = [
     "MemberExists",
     "MemberNotFound",
     "MemberStatus",
+    "Mirror",
     "Namespace",
+    "NoInstance",
     "NoLeader",
     "NoSpace",
     "NotLeader",
@@ -218,20 +290,27 @@ __all__ = [
     "Op",
     "Permission",
     "PermissionDenied",
+    "PriorityQueue",
     "ProtocolError",
     "Put",
     "PutResult",
+    "Queue",
+    "QueueTimeout",
+    "RWLock",
     "Range",
     "RangeResult",
+    "Reencrypted",
     "Registration",
     "RequestError",
     "RequestTooLarge",
+    "Resolver",
     "ResponseTooLarge",
     "RevisionError",
     "Role",
     "RoleExists",
     "RoleNotFound",
     "RpcError",
+    "Semaphore",
     "ServerError",
     "ServerStopped",
     "ServerTimeout",
@@ -242,13 +321,18 @@ __all__ = [
     "SnapshotChunk",
     "SnapshotCorrupt",
     "StatusCode",
+    "StmResult",
+    "Ticket",
     "Timeout",
+    "TooManyConflicts",
     "TooManyOps",
     "TooManyRequests",
+    "Transaction",
     "TransportOptions",
     "Txn",
     "TxnResult",
     "Unavailable",
+    "UnreadableKeyValue",
     "User",
     "UserExists",
     "UserNotFound",

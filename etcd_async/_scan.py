@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
+from functools import partial
 
 from etcd_async import _codec, ops
 from etcd_async._core import Core
 from etcd_async._keyspace import Keyspace
+from etcd_async._offload import offload
 from etcd_async._transport import methods
 from etcd_async._transport.callstream import CallStream
 from etcd_async.errors import EtcdError, RpcError, StatusCode
@@ -23,13 +25,18 @@ async def scan(
     """Yield the keys of *op* in key order, as of one revision."""
     key, range_end = space.span(op.key, op.range_end)
     reader = _Reader(core, replace(op, key=key, range_end=range_end), page_size, timeout)
-    strip = len(space.prefix)
     try:
         while not reader.is_done:
-            for kv in await reader.read():
-                yield replace(kv, key=kv.key[strip:]) if strip else kv
+            piece = await reader.read()
+            for kv in await _mapped(space, piece, not op.keys_only) if space.maps else piece:
+                yield kv
     finally:
         reader.close()
+
+
+async def _mapped(space: Keyspace, kvs: Sequence[KeyValue], has_values: bool) -> Sequence[KeyValue]:
+    size = sum(len(kv.value) for kv in kvs) if space.cipher else 0
+    return await offload(size, partial(space.kvs, kvs, has_values=has_values))
 
 
 class _Reader:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from etcd_async.options import WATCH_BUFFER_BYTES
 from etcd_async.types import Batch, Event
 
-__all__ = ["Inbox"]
+__all__ = ["Inbox", "size_of"]
 
 _OBJECTS = 400  # what an event's Python objects weigh besides its bytes, roughly
 
@@ -40,7 +40,7 @@ class Inbox:
         """Add a batch; of several words of progress in a row only the last is kept."""
         if batch.is_progress and self._batches and self._batches[-1][0].is_progress:
             self._batches.pop()
-        size = _size(batch.events)
+        size = size_of(batch.events)
         self._batches.append((batch, size))
         self._bytes += size
 
@@ -50,8 +50,15 @@ class Inbox:
         self._bytes -= size
         return batch
 
+    def put_back(self, batch: Batch) -> None:
+        """Have a batch that was taken be the oldest again."""
+        size = size_of(batch.events)
+        self._batches.appendleft((batch, size))
+        self._bytes += size
 
-def _size(events: Sequence[Event]) -> int:
+
+def size_of(events: Sequence[Event]) -> int:
+    """Return roughly how many bytes of memory *events* take."""
     # A loop, for a call or a step of a generator for each event would take as long as the sizes themselves.
     size = _OBJECTS * len(events)
     for event in events:

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
 
 from etcd_async._addresses import check_interval, parsed
 from etcd_async._core import Core
 from etcd_async._keys import check_timeout, to_bytes
-from etcd_async._keyspace import Keyspace
-from etcd_async._loss import OnLoss
+from etcd_async._keyspace import Cipher, Keyspace
 from etcd_async._rpc import rpc
 from etcd_async._transport import methods
 from etcd_async._transport.caller import Caller
 from etcd_async._transport.tasks import Tasks
 from etcd_async.auth import Auth
 from etcd_async.cluster import Cluster
+from etcd_async.config import ConfigSource
+from etcd_async.coordination import Coordination
 from etcd_async.errors import ClientClosed
+from etcd_async.kv import KV
 from etcd_async.maintenance import Maintenance
 from etcd_async.options import (
     CLIENT_DEFAULT,
-    DEFAULT_LEASE_TTL,
     DEFAULT_SERVICE_TTL,
     DEFAULT_TIMEOUT,
     TLS,
@@ -29,17 +30,22 @@ from etcd_async.options import (
     Timeout,
     TransportOptions,
 )
-from etcd_async.recipes.election import Election
-from etcd_async.recipes.lock import Lock
+from etcd_async.recipes.cache import Cache
+from etcd_async.recipes.mirror import Mirror
+from etcd_async.recipes.reencryption import Reencrypted, reencrypt
 from etcd_async.recipes.registry import Registration, ServiceWatch, discover
+from etcd_async.recipes.resolver import Policy, Resolver
 from etcd_async.servers import Servers
 from etcd_async.services import Services
 from etcd_async.types import Service
 
+if TYPE_CHECKING:  # whoever passes one has imported it; the others need not wait for cryptography
+    from etcd_async.crypto import Encryption
+
 __all__ = ["Client", "ClientOptions", "Namespace"]
 
 
-class Namespace(Services):
+class Namespace(Coordination):
     """
     Everything a client offers, under one prefix of the key space; made by ``client.namespaced(prefix)``.
 
@@ -49,34 +55,93 @@ class Namespace(Services):
 
     def namespaced(self, prefix: str | bytes) -> Namespace:
         """Return a view on the same connection whose keys all lie under this one's prefix and *prefix*."""
-        return Namespace(self._core, Keyspace(self._space.prefix + to_bytes(prefix, "prefix")))
-
-    def lock(
-        self,
-        name: str | bytes,
-        *,
-        ttl: float = DEFAULT_LEASE_TTL,
-        timeout: float | None = None,
-        on_loss: OnLoss = "cancel",
-    ) -> Lock:
-        """Make a `Lock`: ``async with client.lock("jobs/cleanup", ttl=10) as lock`` enters holding it."""
-        return Lock(self, name, ttl=ttl, timeout=timeout, on_loss=on_loss)
-
-    def election(self, name: str | bytes, *, identity: str | bytes = b"", ttl: float = DEFAULT_LEASE_TTL) -> Election:
-        """Make an `Election`: ``async with client.election("leader", identity="n1").campaign()`` enters as leader."""
-        return Election(self, name, identity=identity, ttl=ttl)
+        return Namespace(self._core, self._space.within(to_bytes(prefix, "prefix")))
 
     def register(self, service: Service, *, ttl: float = DEFAULT_SERVICE_TTL) -> Registration:
         """Make a `Registration`: ``async with client.register(service)`` keeps the instance registered."""
         return Registration(self, service, ttl=ttl)
 
-    async def discover(self, name: str) -> list[Service]:
-        """Return the instances of a service that are registered now, in the order of their ids."""
-        return await discover(self, name)
+    async def discover(
+        self, name: str, *, metadata: Mapping[str, str] | None = None, healthy_only: bool = False
+    ) -> list[Service]:
+        """
+        Return the instances of a service that are registered now, in the order of their ids.
+
+        Args:
+            name: The service.
+            metadata: Only instances that have all of these.
+            healthy_only: Leave out those that say of themselves that they are not.
+        """
+        return await discover(self, name, metadata=metadata, healthy_only=healthy_only)
+
+    def resolver(
+        self, name: str, *, policy: Policy = "round_robin", metadata: Mapping[str, str] | None = None
+    ) -> Resolver:
+        """
+        Make a `Resolver`: ``async with client.resolver("billing") as resolver: service = resolver.pick()``.
+
+        *policy* is ``"round_robin"``, ``"random"`` or ``"least_recently_failed"``; *metadata* restricts the choice.
+        """
+        return Resolver(self, name, policy=policy, metadata=metadata)
 
     def watch_service(self, name: str) -> ServiceWatch:
         """Make a `ServiceWatch`: ``async with client.watch_service("billing") as changes`` tells who comes and goes."""
         return ServiceWatch(self, name)
+
+    def config_source(self, name: str) -> ConfigSource:
+        """Make a `ConfigSource`: the configuration *name*, one key per leaf under ``config/<name>/``."""
+        return ConfigSource(self, name)
+
+    def cache(self, *, prefix: str | bytes) -> Cache:
+        """Make a `Cache`: ``async with client.cache(prefix="/a/") as cache`` holds the prefix in memory, up to date."""
+        return Cache(self, prefix)
+
+    def mirror(
+        self,
+        source_prefix: str | bytes,
+        target_client: Services,
+        target_prefix: str | bytes,
+        *,
+        checkpoint: str | bytes | None = None,
+    ) -> Mirror:
+        """
+        Make a `Mirror`: ``async with client.mirror("/a/", other, "/copy/")`` copies a prefix and follows its changes.
+
+        *checkpoint* is a key on the target that remembers how far the copy is, for the next mirror to go on from.
+        """
+        return Mirror(self, source_prefix, target_client, target_prefix, checkpoint=checkpoint)
+
+    async def reencrypt(
+        self,
+        *,
+        prefix: str | bytes = b"",
+        after: str | bytes | None = None,
+        progress: Callable[[Reencrypted], None] | None = None,
+    ) -> Reencrypted:
+        """
+        Seal every encrypted value again that is not under the keyring's primary key; by default of all keys.
+
+        Nobody's write is lost: a key that changes meanwhile is looked at again. Each rewritten key gets a new version
+        and revision, and keeps its lease. Values that are not encrypted yet are taken with ``allow_plaintext=True``
+        only. It passes over the keys until it finds nothing more to do, so have all writers use the new primary key
+        first.
+
+        Args:
+            prefix: Which keys; those outside of the `Encryption`'s prefixes are left alone.
+            after: The ``last_key`` of an earlier call that was interrupted, to go on from there.
+            progress: Called about every 32 keys with how far it has come.
+
+        Returns:
+            What was done; ``unreadable`` names the keys that could not be opened, and were left as they are.
+
+        Raises:
+            RuntimeError: The client has no encryption.
+        """
+        encryption = self._space.cipher
+        if encryption is None:
+            raise RuntimeError("the client has no encryption: pass encryption= to Client")
+        raw = KV(self._core, Keyspace(self._space.prefix))
+        return await reencrypt(raw, self._space, encryption, prefix=prefix, after=after, progress=progress)
 
     async def rpc(self, path: str, message: Any, *, timeout: Timeout = CLIENT_DEFAULT) -> Any:
         """
@@ -103,6 +168,7 @@ class ClientOptions(TypedDict, total=False):
     tls: TLS | None
     namespace: str | bytes
     timeout: float | None
+    encryption: Encryption | None
     transport: TransportOptions | None
     endpoint_sync: float | None
 
@@ -127,6 +193,7 @@ class Client(Namespace, Servers):
         tls: Certificates and how to verify the server's; used for https and unixs, and for endpoints without a scheme.
         namespace: Prefix of every key that this client reads and writes; added and removed by itself.
         timeout: Seconds that a call may take unless it is told otherwise; None for no limit.
+        encryption: Which values to encrypt before they leave, and with which keys; see `etcd_async.crypto`.
         transport: Limits and times of connections.
         endpoint_sync: Seconds between two looks at where the members may be reached (`sync_endpoints`), from the first
             call on; None for never. Failures are logged, and change nothing.
@@ -147,6 +214,7 @@ class Client(Namespace, Servers):
         tls: TLS | None = None,
         namespace: str | bytes = b"",
         timeout: float | None = DEFAULT_TIMEOUT,
+        encryption: Encryption | None = None,
         transport: TransportOptions | None = None,
         endpoint_sync: float | None = None,
     ) -> None:
@@ -157,6 +225,8 @@ class Client(Namespace, Servers):
         addresses = parsed(endpoints, tls)
         if not isinstance(transport, TransportOptions | None):
             raise TypeError(f"transport must be a TransportOptions, not {type(transport).__name__}")
+        if not isinstance(encryption, Cipher | None):
+            raise TypeError(f"encryption must be an Encryption, not {type(encryption).__name__}")
         tasks = Tasks(self._crashed)
         caller = Caller(
             addresses,
@@ -166,7 +236,7 @@ class Client(Namespace, Servers):
             token=_token(token, user),
             tasks=tasks,
         )
-        super().__init__(Core(caller, tasks, timeout), Keyspace(prefix))
+        super().__init__(Core(caller, tasks, timeout), Keyspace(prefix, encryption))
         Servers.__init__(self, self._core, tls=tls, endpoint_sync=endpoint_sync)
         self.auth: Auth = Auth(self._core)
         self.cluster: Cluster = Cluster(self._core)

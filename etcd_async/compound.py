@@ -106,10 +106,13 @@ class CompoundKV(KV):
         """
         Write *new* if the key's value is *expected* (None: if there is no such key); return whether it was written.
 
-        The key keeps its lease.
+        The key keeps its lease. Encrypted values are compared here, and the write is made only if the key is unchanged
+        since; *timeout* is then for each of the two steps.
         """
         if expected is None:
             return await self.put_if_absent(key, new, timeout=timeout)
+        if self._space.cipher is not None:
+            return await self._swap_here(to_key(key), to_bytes(expected, "expected"), new, timeout)
         result = await self.txn([ops.value(key) == expected], [ops.put(key, new, ignore_lease=True)], timeout=timeout)
         return result.succeeded
 
@@ -185,6 +188,12 @@ class CompoundKV(KV):
         results = await self._bulk([ops.delete(key) for key in keys], atomic, timeout)
         deletes = [each for result in results for each in result.results if isinstance(each, DeleteResult)]
         return DeleteResult(sum(each.deleted for each in deletes), revision=results[-1].revision)
+
+    async def _swap_here(self, key: bytes, expected: bytes, new: str | bytes, timeout: Timeout) -> bool:
+        while (found := await self.get(key, timeout=timeout)) is not None and found.value == expected:
+            if await self.replace(key, new, mod_revision=found.mod_revision, timeout=timeout):
+                return True
+        return False
 
     async def _bulk(self, writes: Sequence[ops.Op], atomic: bool, timeout: Timeout) -> list[TxnResult]:
         if atomic or len(writes) <= 1:

@@ -10,11 +10,23 @@ Every exception this package raises, and the table from etcd's words to them.
     ├── WatchCanceled (reason)          the server ended a watch for a reason that has no class here
     ├── LockTimeout                     (also a TimeoutError) the lock stayed held by others
     ├── ElectionTimeout                 (also a TimeoutError) others stayed ahead in the election
-    ├── KeyExists                       a move's target is there already
     ├── SnapshotCorrupt                 a snapshot did not arrive as it was sent
+    ├── QueueTimeout                    (also a TimeoutError) there was nothing to claim in a queue
+    ├── BarrierTimeout                  (also a TimeoutError) a barrier stayed closed
+    ├── BarrierFull                     a double barrier has all its members
+    ├── LimitMismatch                   a semaphore is in use with another limit
+    ├── TooManyConflicts                others kept changing what an STM transaction relied on
+    ├── KeyExists                       the name is taken: a move's target, a barrier that is held
+    ├── DecryptionFailed (key, reason)  a value could not be opened
+    ├── NoInstance                      no instance of a service can be called
+    ├── ConfigError                     a configuration that can't be used
+    │   └── ConfigConflict              it was changed by somebody else since
+    ├── KeyWornOut                      an encryption key has sealed as many values as is safe
     ├── LeaseLost                       a lease ended while it was being kept alive
     │   ├── LockLost
-    │   └── LeadershipLost
+    │   ├── LeadershipLost
+    │   ├── ClaimLost
+    │   └── BarrierLost
     └── RpcError (code, message)        the server answered "no"
         ├── RequestError                KeyNotFound DuplicateKey ...
         ├── LimitError                  NoSpace RequestTooLarge TooManyOps TooManyRequests
@@ -44,11 +56,18 @@ __all__ = [
     "AuthFailed",
     "AuthNotEnabled",
     "AuthOldRevision",
+    "BarrierFull",
+    "BarrierLost",
+    "BarrierTimeout",
+    "ClaimLost",
     "ClientClosed",
     "ClusterIdMismatch",
     "Compacted",
+    "ConfigConflict",
+    "ConfigError",
     "Corrupt",
     "DeadlineExceeded",
+    "DecryptionFailed",
     "DowngradeError",
     "DuplicateKey",
     "ElectionTimeout",
@@ -58,6 +77,7 @@ __all__ = [
     "InvalidAuthToken",
     "KeyExists",
     "KeyNotFound",
+    "KeyWornOut",
     "LeaderChanged",
     "LeaderError",
     "LeadershipLost",
@@ -68,17 +88,20 @@ __all__ = [
     "LeaseNotFound",
     "LeaseTtlTooLarge",
     "LimitError",
+    "LimitMismatch",
     "LockLost",
     "LockTimeout",
     "MemberError",
     "MemberExists",
     "MemberNotFound",
+    "NoInstance",
     "NoLeader",
     "NoSpace",
     "NotLeader",
     "NotSupportedForLearner",
     "PermissionDenied",
     "ProtocolError",
+    "QueueTimeout",
     "RequestError",
     "RequestTooLarge",
     "ResponseTooLarge",
@@ -91,6 +114,7 @@ __all__ = [
     "ServerTimeout",
     "SnapshotCorrupt",
     "StatusCode",
+    "TooManyConflicts",
     "TooManyOps",
     "TooManyRequests",
     "Unavailable",
@@ -214,15 +238,69 @@ class WatchCanceled(EtcdError):
 
 
 class LockTimeout(EtcdError, TimeoutError):
-    """Raised when a lock could not be had within its timeout; nothing of the attempt stays behind."""
+    """Raised when a lock or semaphore could not be had within its timeout; nothing of the attempt stays behind."""
 
 
 class ElectionTimeout(EtcdError, TimeoutError):
     """Raised when a candidate did not win within its timeout; nothing of the attempt stays behind."""
 
 
+class QueueTimeout(EtcdError, TimeoutError):
+    """Raised when there was nothing to claim in a queue for the timeout; nothing of the attempt stays behind."""
+
+
+class BarrierTimeout(EtcdError, TimeoutError):
+    """Raised when a barrier stayed closed for the timeout; nothing of the attempt stays behind."""
+
+
+class BarrierFull(EtcdError):
+    """Raised when a double barrier has all its members, and until the last of them has left."""
+
+
+class LimitMismatch(EtcdError):
+    """Raised when a semaphore is in use with another limit than the one given."""
+
+
+class TooManyConflicts(EtcdError):
+    """Raised when others changed what an STM transaction relied on at each of its attempts; it changed nothing."""
+
+
 class KeyExists(EtcdError):
-    """Raised when a key was to be moved to a name that is taken; nothing was changed."""
+    """Raised when a name is taken: that which a key was to be moved to, or that of a barrier; nothing was changed."""
+
+
+class NoInstance(EtcdError):
+    """Raised when a resolver has no instance of its service to pick; the message says how many are not healthy."""
+
+
+class ConfigError(EtcdError):
+    """Raised when a configuration can't be read as one; the message names the key."""
+
+
+class ConfigConflict(ConfigError):
+    """Raised instead of overwriting what somebody else has written since; nothing was changed."""
+
+
+class DecryptionFailed(EtcdError):
+    """
+    Raised when an encrypted value can't be opened: no key for it, changed, moved from another key, or not encrypted.
+
+    Attributes:
+        key: The key's full name, namespace included.
+        reason: What is wrong with the value; nothing of its content.
+    """
+
+    def __init__(self, key: bytes, reason: str) -> None:
+        super().__init__(key, reason)
+        self.key: bytes = key
+        self.reason: str = reason
+
+    def __str__(self) -> str:
+        return f"the value of {self.key!r} can't be decrypted: {self.reason}"
+
+
+class KeyWornOut(EtcdError):
+    """Raised instead of sealing more values with one encryption key than is safe: rotate it."""
 
 
 class SnapshotCorrupt(EtcdError):
@@ -234,11 +312,19 @@ class LeaseLost(EtcdError):
 
 
 class LockLost(LeaseLost):
-    """Raised when a lock's lease or key was lost while the lock was held or waited for."""
+    """Raised when a lock's (or semaphore's) lease or key was lost while it was held or waited for."""
 
 
 class LeadershipLost(LeaseLost):
     """Raised when a leader's lease or key was lost during its term."""
+
+
+class ClaimLost(LeaseLost):
+    """Raised when the claim on a queue's item was lost before it was acknowledged: the item is handed out again."""
+
+
+class BarrierLost(LeaseLost):
+    """Raised when a double barrier's member lost its lease or key while it waited or was inside."""
 
 
 class RpcError(EtcdError):

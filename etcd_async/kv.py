@@ -8,12 +8,13 @@ from typing import Any, overload
 
 from etcd_async import _codec, ops
 from etcd_async._core import Core
-from etcd_async._keyspace import Keyspace
+from etcd_async._keyspace import Keyspace, size_of
+from etcd_async._offload import offload
 from etcd_async._pb.etcdserverpb import CompactionRequest
 from etcd_async._scan import scan
 from etcd_async._transport import methods
 from etcd_async.options import CLIENT_DEFAULT, Timeout
-from etcd_async.types import DeleteResult, KeyValue, OpResult, PutResult, RangeResult, TxnResult
+from etcd_async.types import DeleteResult, KeyValue, OpResult, PutResult, RangeResult, TxnResult, UnreadableKeyValue
 
 __all__ = ["KV"]
 
@@ -107,6 +108,7 @@ class KV:
         Raises:
             Compacted: *revision* is no longer kept.
             FutureRevision: *revision* does not exist yet.
+            DecryptionFailed: The value is encrypted and can't be opened.
         """
         op = ops.get(key, revision=revision, serializable=serializable, keys_only=keys_only)
         return await self.do(op, timeout=timeout)
@@ -133,6 +135,8 @@ class KV:
     ) -> RangeResult:
         """
         Read many keys at one revision, in key order unless told otherwise.
+
+        With encryption, a value that can't be opened is an `UnreadableKeyValue` in its place.
 
         Args:
             prefix: Every key that starts with this; an empty prefix is every key.
@@ -250,7 +254,7 @@ class KV:
         if rpc is None:
             raise TypeError(f"op must be an operation such as put(key, value), not {type(op).__name__}")
         core, space = self._core, self._space
-        payload = rpc.encode(space.outgoing(op) if space.prefix else op)
+        payload = rpc.encode(await _outgoing(space, op) if space.maps else op)
         repeatable = op.is_read_only if type(op) is ops.Txn else None
         answer = await core.caller.unary(rpc.method, payload, timeout=core.seconds(timeout), repeatable=repeatable)
         try:
@@ -259,7 +263,7 @@ class KV:
             error.maybe_applied = rpc.method.writes and not repeatable
             raise
         result: OpResult = _typed(op, raw, raw.revision) if type(op) is ops.Txn else raw
-        return space.incoming(result) if space.prefix else result
+        return await _incoming(space, op, result, len(answer)) if space.maps else result
 
     async def compact(self, revision: int, *, physical: bool = False, timeout: Timeout = CLIENT_DEFAULT) -> None:
         """
@@ -274,6 +278,17 @@ class KV:
         request = CompactionRequest(revision=ops.at_least(revision, "revision", 1), physical=physical)
         seconds = self._core.seconds(timeout)
         await self._core.caller.unary(methods.COMPACT, _codec.encode(request), timeout=seconds)
+
+
+async def _outgoing(space: Keyspace, op: ops.Op) -> ops.Op:
+    return await offload(size_of(op) if space.cipher else 0, space.outgoing, op)
+
+
+async def _incoming(space: Keyspace, op: ops.Op, result: OpResult, size: int) -> OpResult:
+    mapped = await offload(size if space.cipher else 0, space.incoming, op, result)
+    if isinstance(mapped, UnreadableKeyValue):
+        raise mapped.error
+    return mapped
 
 
 def _typed(op: ops.Txn, raw: TxnResult, revision: int) -> TxnResult:

@@ -14,6 +14,7 @@ import anyio
 from etcd_async import _codec
 from etcd_async._call import call
 from etcd_async._core import Core
+from etcd_async._finish import finish
 from etcd_async._keyspace import Keyspace
 from etcd_async._loss import Guard, Loss, OnLoss, check_on_loss
 from etcd_async._pb import etcdserverpb as pb
@@ -145,11 +146,15 @@ class Lease:
     The term counts from when the renewal was *sent*, so this side never believes in the lease for longer than the
     server does. The body must stay in the task that entered it, unless *on_loss* is ``"signal"``.
 
+    One made by ``client.keep_lease(id)`` takes over a lease that is there already.
+
     Attributes:
         loss: Fires when the lease is lost.
     """
 
-    def __init__(self, core: Core, leases: Leases, ttl: float, *, on_loss: OnLoss, timeout: float | None) -> None:
+    def __init__(
+        self, core: Core, leases: Leases, ttl: float, *, on_loss: OnLoss, timeout: float | None, existing: int = 0
+    ) -> None:
         check_on_loss(on_loss)
         self.loss: Loss = Loss()
         self._core = core
@@ -157,7 +162,9 @@ class Lease:
         self._ttl = float(check_ttl(ttl))
         self._expires_at = -math.inf
         self._id = 0
+        self._existing = existing
         self._is_kept = False
+        self._is_left = False
         self._timeout = timeout
         self._guard = Guard(self.loss, on_loss)
 
@@ -191,6 +198,12 @@ class Lease:
         """Wait until the lease is lost and return why."""
         return await self.loss.wait()
 
+    def leave_standing(self) -> None:
+        """Renew it no longer, and don't revoke it at the end: it is somebody else's now, or runs out by itself."""
+        self._is_kept = False
+        self._is_left = True
+        self._core.keeper.forget(self.id)
+
     def renewed(self, ttl: float, expires_at: float) -> None:
         """Take note of a renewal; called by the client."""
         self._ttl, self._expires_at = ttl, expires_at
@@ -204,9 +217,9 @@ class Lease:
     async def __aenter__(self) -> Self:
         if self._id:
             raise RuntimeError("a lease can be entered once: make another with client.lease(...)")
-        self._id = _random_id()
+        self._id = self._existing or _random_id()
         granted_at = self._core.clock()
-        granted = await self._grant()
+        granted = await (self._renew_existing() if self._existing else self._grant())
         self.renewed(float(granted.ttl), granted_at + granted.ttl)
         self._is_kept = True
         self._core.keeper.keep(self._id, self, ttl=self._ttl, granted_at=granted_at)
@@ -221,8 +234,12 @@ class Lease:
         finally:
             self._is_kept = False
             self._core.keeper.forget(self._id)
-            await self._revoke()
+            if not self._is_left:
+                await self._revoke()
         self._guard.raise_loss(exc, swallowed)
+
+    async def _renew_existing(self) -> LeaseGrant:
+        return await self._leases.keep_alive_once(self._existing, timeout=self._timeout)
 
     async def _grant(self) -> LeaseGrant:
         """Grant the lease; if that is cancelled, it is revoked as soon as it is granted: no lease stays behind."""
@@ -254,7 +271,7 @@ class Lease:
         except ClientClosed as error:
             self._note_unrevoked(error)
         else:
-            await _finish(revocation)
+            await finish(revocation)
 
     async def _revoke_now(self, after: Background[LeaseGrant] | None = None) -> None:
         if after is not None and not await _may_have_granted(after):
@@ -277,16 +294,6 @@ async def _may_have_granted(grant: Background[LeaseGrant]) -> bool:
         await asyncio.wait([grant.future])
     error = None if grant.future.cancelled() else grant.future.exception()
     return not isinstance(error, EtcdError) or isinstance(error, ClientClosed) or error.maybe_applied
-
-
-async def _finish(work: Background[None]) -> None:
-    """Wait until *work* has ended, but not for long; also if cancelled meanwhile: the cancellation comes after it."""
-    try:
-        await asyncio.wait([work.future], timeout=CLEANUP_TIMEOUT)
-    except asyncio.CancelledError:
-        with anyio.CancelScope(shield=True):
-            await asyncio.wait([work.future], timeout=CLEANUP_TIMEOUT)
-        raise
 
 
 def _random_id() -> int:

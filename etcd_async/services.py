@@ -44,6 +44,17 @@ class Services(CompoundKV):
         """
         return Lease(self._core, self.leases, ttl, on_loss=on_loss, timeout=self._core.seconds(timeout))
 
+    def keep_lease(self, id: ops.LeaseLike, *, on_loss: OnLoss = "cancel", timeout: Timeout = CLIENT_DEFAULT) -> Lease:
+        """
+        Hold a lease that was granted before, by this process or another: renewed, kept alive, and revoked at the end.
+
+        Entering raises `LeaseNotFound` if it has ended. Arguments are those of `lease`. It is for whoever granted it to
+        renew it no longer (`Lease.leave_standing`): each of two who keep a lease alive believes that it is its own.
+        """
+        existing = ops.at_least(ops.lease_id(id), "id", 1)
+        seconds = self._core.seconds(timeout)
+        return Lease(self._core, self.leases, DEFAULT_LEASE_TTL, on_loss=on_loss, timeout=seconds, existing=existing)
+
     def watch(
         self,
         key: str | bytes | None = None,

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, TypeAlias, overload
 
+from etcd_async.errors import DecryptionFailed
+
 __all__ = [
     "Batch",
     "ClientState",
@@ -28,6 +30,7 @@ __all__ = [
     "Service",
     "ServiceChange",
     "TxnResult",
+    "UnreadableKeyValue",
 ]
 
 EventType: TypeAlias = Literal["put", "delete"]
@@ -61,6 +64,44 @@ class KeyValue:
     def json(self) -> Any:
         """Return the value parsed as JSON."""
         return json.loads(self.value)
+
+
+class UnreadableKeyValue(KeyValue):
+    """
+    A key whose encrypted value can't be opened: everything but ``value``, ``text`` and ``json``, which raise why.
+
+    Listings and watches yield it in its place, so that one such value doesn't cost the others.
+
+    Attributes:
+        error: The `DecryptionFailed` that reading the value raises.
+    """
+
+    __slots__ = ("error",)
+
+    error: DecryptionFailed
+
+    def __init__(self, kv: KeyValue, error: DecryptionFailed) -> None:
+        for name in ("key", "create_revision", "mod_revision", "version", "lease"):
+            object.__setattr__(self, name, getattr(kv, name))
+        object.__setattr__(self, "error", error)
+
+    @property
+    def value(self) -> bytes:
+        """Raise `error`."""
+        raise self.error
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, UnreadableKeyValue) and _identity(self) == _identity(other)
+
+    def __hash__(self) -> int:
+        return hash(_identity(self))
+
+    def __repr__(self) -> str:
+        return f"<UnreadableKeyValue {self.key!r}: {self.error.reason}>"
+
+
+def _identity(kv: KeyValue) -> tuple[bytes, int]:
+    return kv.key, kv.mod_revision
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,12 +277,16 @@ class Service:
         id: This instance's id, unique within the name, without slashes.
         address: Where it listens, as its clients need it (``"10.0.0.5:8080"``, a URL).
         metadata: Anything else, as text to text.
+        is_healthy: What the instance says of itself; see `Registration.set_health`.
+        note: Why it says so.
     """
 
     name: str
     id: str
     address: str
     metadata: Mapping[str, str] = field(default_factory=dict, hash=False)
+    is_healthy: bool = True
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)

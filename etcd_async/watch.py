@@ -14,10 +14,11 @@ from typing import Literal, Self, TypeAlias
 
 from etcd_async import _codec
 from etcd_async._keyspace import Keyspace
+from etcd_async._offload import offload
 from etcd_async._pb.etcdserverpb import WatchCreateRequest, WatchCreateRequestFilterType, WatchRequest
 from etcd_async._protocol import watch_outputs as machine
 from etcd_async._transport.calls import check_size
-from etcd_async._watch_inbox import Inbox
+from etcd_async._watch_inbox import Inbox, size_of
 from etcd_async._watcher import Watcher
 from etcd_async.errors import Compacted, DeadlineExceeded, EtcdError
 from etcd_async.types import Batch, Event
@@ -108,7 +109,7 @@ class Watch:
         if self._is_paused and self._inbox.has_room_again and self._handle is not None:
             self._is_paused = False
             self._watcher.resume(self._handle)
-        return self._space.batch(batch) if self._space.prefix else batch
+        return await self._mapped(batch) if self._space.maps else batch
 
     def receive(self, output: machine.Output) -> None:
         """Take what the machine says about this watch."""
@@ -147,6 +148,13 @@ class Watch:
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._close()
+
+    async def _mapped(self, batch: Batch) -> Batch:
+        try:
+            return await offload(size_of(batch.events) if self._space.cipher else 0, self._space.batch, batch)
+        except BaseException:
+            self._inbox.put_back(batch)  # cancelled in the midst of it
+            raise
 
     async def _register(self) -> None:
         limit = asyncio.timeout(self._timeout)

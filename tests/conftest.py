@@ -8,6 +8,8 @@ from typing import Any
 import hypothesis
 import pytest
 
+from tests.features import Ledger
+
 # Our own plugin announces itself where the package is installed; a bare checkout on the path does not.
 ANNOUNCED = entry_points(group="pytest11", name="etcd_async")
 pytest_plugins = ["pytester"] if ANNOUNCED else ["pytester", "etcd_async.testing.plugin"]
@@ -21,6 +23,11 @@ LOOPS: dict[str, tuple[str, dict[str, Any]]] = {
 # A busy machine is no failure; pytest-timeout ends a test that hangs.
 hypothesis.settings.register_profile("etcd_async", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("etcd_async")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep account of the tests that docs/features.md promises."""
+    config.pluginmanager.register(Ledger(), "features")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

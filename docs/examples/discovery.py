@@ -14,6 +14,8 @@ async def serve(client: Client) -> None:
     async with client.register(service, ttl=15) as registration:
         await registration.update(metadata={"zone": "b"})
         await find(client)
+        await report(client)
+        await call(client)
 
 
 # --8<-- [end:register]
@@ -24,12 +26,34 @@ async def find(client: Client) -> None:
 
 
 # --8<-- [end:discover]
+# --8<-- [start:health]
+async def report(client: Client) -> None:
+    service = Service(name="billing", id="billing-2", address="10.0.0.6:8080")
+    async with client.register(service) as registration:
+        await registration.set_health(False, "the disk is full")
+        print("healthy:", [each.id for each in await client.discover("billing", healthy_only=True)])
+        await registration.set_health(True)
+
+
+# --8<-- [end:health]
+# --8<-- [start:resolver]
+async def call(client: Client) -> None:
+    async with client.resolver("billing", policy="round_robin") as resolver:
+        await resolver.ready(timeout=10)
+        service = resolver.pick()
+        try:
+            print("calling", service.address)  # here goes the call
+        except ConnectionError:
+            resolver.failed(service)
+
+
+# --8<-- [end:resolver]
 # --8<-- [start:watch]
 async def follow(client: Client) -> None:
     async with client.watch_service("billing") as changes:
         async for change in changes:
             print(change.type, change.service.id, dict(change.service.metadata))
-            if change.type == "removed":
+            if change.type == "removed" and change.service.id == "billing-1":
                 break  # a client would go on
 
 

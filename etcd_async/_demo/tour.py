@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from secrets import token_hex
 from typing import Final
 
 import anyio
 
 from etcd_async import Client, DeadlineExceeded, EtcdError, Unavailable, wire
-from etcd_async._demo import elections, keys, leases, locks, services
+from etcd_async._demo import elections, keys, leases, locks, secrets, services
 from etcd_async._demo.stage import DemoFailed, Output, Tour
 from etcd_async.testing import EtcdServer
 
@@ -26,6 +26,7 @@ STEPS: Final[Sequence[Callable[[Tour], Awaitable[None]]]] = (
     locks.survive_a_crash,
     elections.hand_over,
     services.register_and_discover,
+    secrets.keep_secrets,
 )
 _STEP_SECONDS = 20.0  # no step takes a third of it
 _CLEANUP_SECONDS = 5.0
@@ -41,7 +42,7 @@ async def run(endpoints: Sequence[str], out: Output) -> None:
         EtcdError: There is no etcd to start, or a call failed.
     """
     began = time.monotonic()
-    prefix = f"etcd_async-demo-{secrets.token_hex(4)}/"
+    prefix = f"etcd_async-demo-{token_hex(4)}/"
     async with _etcd(endpoints) as found, await _connect(found, prefix) as client:
         tour = Tour(client, tuple(found), prefix, out)
         try:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncGenerator
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
@@ -10,15 +12,50 @@ import anyio
 
 from etcd_async import ops
 from etcd_async._keys import check_patience, to_bytes, to_key
-from etcd_async._loss import Guard, OnLoss, check_on_loss
-from etcd_async.errors import ElectionTimeout, LeadershipLost
+from etcd_async._loss import Guard, OnLoss, check_on_loss, guarding
+from etcd_async.errors import ElectionTimeout, LeadershipLost, LeaseNotFound
 from etcd_async.lease import check_ttl
 from etcd_async.recipes._contest import Contender
 from etcd_async.recipes._follow import Follow
 from etcd_async.services import Services
 from etcd_async.types import KeyValue
 
-__all__ = ["Election", "Leadership"]
+__all__ = ["Election", "Leadership", "Ticket"]
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """
+    What a candidate needs to keep its place in an election beyond its process: see `Leadership.ticket`.
+
+    Attributes:
+        key: The key that stands for the candidate.
+        lease: The id of the lease that the key lives on.
+        revision: The revision that created the key: the fencing token.
+    """
+
+    key: bytes
+    lease: int
+    revision: int
+
+    def to_json(self) -> str:
+        """Return it as a text to be stored."""
+        return json.dumps({"key": self.key.hex(), "lease": self.lease, "revision": self.revision})
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Self:
+        """
+        Return what `to_json` wrote.
+
+        Raises:
+            ValueError: *text* is something else.
+        """
+        try:
+            fields = json.loads(text)
+            key, lease, revision = bytes.fromhex(fields["key"]), fields["lease"], fields["revision"]
+            return cls(key, ops.at_least(lease, "lease", 1), ops.at_least(revision, "revision", 1))
+        except (ValueError, TypeError, LookupError) as error:
+            raise ValueError(f"not a ticket: {error}") from error
 
 
 class Election:
@@ -44,15 +81,44 @@ class Election:
         Stand for leader: ``async with election.campaign() as leadership`` enters on winning.
 
         When the leadership is lost the body is cancelled and `LeadershipLost` raised; with ``on_loss="signal"`` only
-        ``is_lost`` and ``lost`` tell. Leaving the body resigns. *timeout* limits the wait, with a `ElectionTimeout`.
+        ``is_lost`` and ``lost`` tell. Leaving the body resigns. *timeout* limits the wait, with an `ElectionTimeout`; 0
+        stands only if there is no other candidate.
         """
         contender = Contender(self._client, self._prefix, self._ttl, LeadershipLost)
         return Leadership(self._client, contender, self.identity, timeout=timeout, on_loss=on_loss)
 
+    def resume(self, ticket: Ticket, *, timeout: float | None = None, on_loss: OnLoss = "cancel") -> Leadership:
+        """
+        Go on as the candidate that *ticket* stands for: ``async with election.resume(ticket) as leadership``.
+
+        A leader goes on leading, with the same fencing token and the word it proclaimed last; a candidate that waited
+        goes on waiting in its place. The process that had the place must have ended, or suspended its leadership: two
+        that resume the same ticket would both lead. *timeout* and *on_loss* are those of `campaign`.
+
+        Entering raises `LeadershipLost` if the place is gone: the lease ran out meanwhile, or somebody deleted the key.
+
+        Raises:
+            ValueError: The ticket is of another election.
+        """
+        if ticket.key != self._prefix + f"{ticket.lease:x}".encode():
+            raise ValueError(f"{ticket} is not of the election {self.name!r}")
+        contender = _Returning(self._client, self._prefix, ticket)
+        return Leadership(self._client, contender, b"", timeout=timeout, on_loss=on_loss)
+
     async def leader(self) -> bytes | None:
         """Return what the leader has proclaimed, or None if there is no leader."""
+        leading = await self.leading()
+        return leading.value if leading is not None else None
+
+    async def leading(self) -> KeyValue | None:
+        """
+        Return the leader's key, or None if there is no leader.
+
+        Its value is the word that `leader` returns, its ``create_revision`` the leader's fencing token, its
+        ``mod_revision`` when it proclaimed that word, and its ``lease`` what it lives on.
+        """
         found = await self._client.range(prefix=self._prefix, sort_by="create_revision", limit=1)
-        return found[0].value if found else None
+        return found[0] if found else None
 
     async def observe(self) -> AsyncGenerator[bytes, None]:
         """
@@ -88,6 +154,7 @@ class Leadership:
         self._value = value
         self._timeout = timeout
         self._guard = Guard(contender.loss, on_loss)
+        self._is_over = False
 
     @property
     def key(self) -> bytes:
@@ -115,6 +182,35 @@ class Leadership:
         assert isinstance(reason, LeadershipLost)
         return reason
 
+    @property
+    def ticket(self) -> Ticket:
+        """
+        What to store to go on after a restart: see `Election.resume`. It is the same for the whole term.
+
+        It must be stored when the process may be killed; one that ends in an orderly way can `suspend`.
+        """
+        return Ticket(self.key, self._contender.lease.id, self._contender.revision)
+
+    async def suspend(self) -> Ticket:
+        """
+        Stop keeping the place, without giving it up, and return the ticket with which another process resumes it.
+
+        Nobody else leads until the lease has run out, and nobody acts as the leader until then: not this body either,
+        which should end. A leadership that was resigned or lost can't be suspended.
+
+        Raises:
+            LeadershipLost: It is lost.
+            RuntimeError: It was resigned, or suspended.
+        """
+        if self._is_over:
+            raise RuntimeError("the term is over")
+        if self._contender.loss.reason is not None:
+            raise self._contender.loss.reason
+        ticket = self.ticket
+        self._contender.lease.leave_standing()
+        await self.resign()
+        return ticket
+
     async def proclaim(self, value: str | bytes) -> None:
         """
         Say something new as the leader; observers see it.
@@ -130,15 +226,12 @@ class Leadership:
 
     async def resign(self) -> None:
         """Let the next candidate lead before the body ends. Harmless if that happened already."""
+        self._is_over = True
         await self._contender.leave()
 
     async def __aenter__(self) -> Self:
         try:
-            with anyio.move_on_after(self._timeout) as limit:
-                await self._contender.join(self._value)
-                await self._contender.wait_turn()
-            if limit.cancelled_caught:
-                raise ElectionTimeout(f"others stayed ahead for {self._timeout:g} s")
+            await self._win()
         except BaseException:
             await self.resign()
             raise
@@ -153,3 +246,45 @@ class Leadership:
         finally:
             await self.resign()
         self._guard.raise_loss(exc, swallowed)
+
+    async def _win(self) -> None:
+        if self._timeout == 0:
+            if not await self._contender.try_join(self._value):
+                raise ElectionTimeout("others are ahead")
+            return
+        with anyio.move_on_after(self._timeout) as limit:
+            await self._contender.join(self._value)
+            await self._contender.wait_turn()
+        if limit.cancelled_caught:
+            raise ElectionTimeout(f"others stayed ahead for {self._timeout:g} s")
+
+
+class _Returning(Contender):
+    """A candidate whose place in the queue is there already, left by another process."""
+
+    def __init__(self, client: Services, prefix: bytes, ticket: Ticket) -> None:
+        super().__init__(client, prefix, 1, LeadershipLost)
+        self._ticket = ticket
+
+    async def join(self, value: bytes = b"") -> None:
+        """Take the place over as it is; raises `LeadershipLost` if it is gone."""
+        await self._take_over()
+        self._guard_key()
+
+    async def try_join(self, value: bytes = b"") -> bool:
+        """Take the place over as it is, and return whether nobody is ahead."""
+        await self.join()
+        with guarding(self.loss):
+            return await self._predecessor() is None
+
+    async def _take_over(self) -> None:
+        ticket = self._ticket
+        lease = self._client.keep_lease(ticket.lease, on_loss="signal")
+        try:
+            self._lease = await self._stack.enter_async_context(lease)
+        except LeaseNotFound as error:
+            raise LeadershipLost("its lease has ended") from error
+        self.key, self.revision = ticket.key, ticket.revision
+        lease.loss.tell(lambda reason: self._lose(f"its lease was lost: {reason}", reason))
+        with guarding(self.loss):
+            await self._still_there()

@@ -10,18 +10,18 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import replace
 from types import TracebackType
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import anyio
 
-from etcd_async.errors import ClientClosed, EtcdError, LeaseNotFound
+from etcd_async.errors import ClientClosed, Compacted, DecryptionFailed, EtcdError, LeaseNotFound
 from etcd_async.lease import Lease, check_ttl
 from etcd_async.options import Backoff
 from etcd_async.recipes._follow import Follow
 from etcd_async.services import Services
 from etcd_async.types import Event, KeyValue, Service, ServiceChange
 
-__all__ = ["Registration", "ServiceWatch", "discover"]
+__all__ = ["Registration", "ServiceWatch", "discover", "matches"]
 
 _log = logging.getLogger("etcd_async.registry")
 _BACKOFF = Backoff(initial=0.1, maximum=2.0)
@@ -33,8 +33,8 @@ class Registration:
 
     Made by ``client.register(service)``. The instance's key ``services/<name>/<id>`` lives on a lease that is kept
     alive: when the process dies, the instance is gone after *ttl* seconds; when the body ends, at once. If the lease is
-    lost while the process lives (it was cut off for longer than *ttl*), the instance is registered anew as soon as a
-    server can be reached.
+    lost while the process lives (it was cut off for longer than *ttl*), or somebody deletes the key, the instance is
+    registered anew as soon as a server can be reached. Where two processes register the same id, the later one stands.
     """
 
     def __init__(self, client: Services, service: Service, *, ttl: float) -> None:
@@ -44,7 +44,9 @@ class Registration:
         self._service = service
         self._is_entered = False
         self._lease: Lease | None = None
+        self._revision = 0  # of our last write
         self._changed = anyio.Event()
+        self._gone = anyio.Event()
 
     @property
     def service(self) -> Service:
@@ -74,23 +76,35 @@ class Registration:
             Unavailable: No server answered. The change is kept, and made with the next registration if not before.
             RuntimeError: The body was not entered, or was left.
         """
+        await self._change(
+            replace(
+                self._service,
+                address=self._service.address if address is None else address,
+                metadata=self._service.metadata if metadata is None else metadata,
+            )
+        )
+
+    async def set_health(self, is_healthy: bool, note: str = "") -> None:
+        """
+        Say whether the instance can do its work, and why: resolvers pick healthy instances only.
+
+        The report stands until the next one, also through registering anew. Errors are those of `update`.
+        """
+        await self._change(replace(self._service, is_healthy=is_healthy, note=note))
+
+    async def _change(self, changed: Service) -> None:
         if not self._is_entered:
             raise RuntimeError("enter the registration first: async with client.register(...) as registration")
-        changed = replace(
-            self._service,
-            address=self._service.address if address is None else address,
-            metadata=self._service.metadata if metadata is None else metadata,
-        )
         _key_of(changed)
         self._value, self._service = _to_json(changed), changed
         while True:
             await self.registered()
             lease = self._lease
             try:
-                await self._client.put(self._key, self._value, lease=lease)
+                await self._put(lease)
             except LeaseNotFound:  # this side has not heard of it yet
-                if lease is not None:
-                    await lease.lost()
+                while self._lease is lease:
+                    await self._gone.wait()
             else:
                 return
 
@@ -120,25 +134,73 @@ class Registration:
         lease = self._client.lease(self._ttl, on_loss="signal")
         await lease.__aenter__()
         try:
-            await self._client.put(self._key, self._value, lease=lease)
+            await self._put(lease)
         except BaseException:
             await lease.__aexit__(None, None, None)
             raise
         self._lease = lease
         self._changed.set()
 
+    async def _put(self, lease: Lease | None) -> None:
+        put = await self._client.put(self._key, self._value, lease=lease)
+        self._revision = max(self._revision, put.revision)
+
     async def _deregister(self) -> None:
         lease, self._lease = self._lease, None
         self._changed = anyio.Event()
+        gone, self._gone = self._gone, anyio.Event()
+        gone.set()
         if lease is not None:
             await lease.__aexit__(None, None, None)
 
     async def _heal(self) -> None:
-        while self._lease is not None:
-            reason = await self._lease.lost()
+        while (lease := self._lease) is not None:
+            reason = await self._trouble(lease)
             _log.warning("registration of %s/%s was lost (%s); registering it anew", *self._names, reason)
             await self._deregister()
             await self._register_stubbornly()
+
+    async def _trouble(self, lease: Lease) -> str:
+        """Wait until the instance is no longer registered, and return why."""
+        reasons: list[str] = []
+        async with anyio.create_task_group() as group:
+
+            async def lost() -> None:
+                reasons.append(str(await lease.lost()))
+                group.cancel_scope.cancel()
+
+            async def deleted() -> None:
+                await self._deleted()
+                reasons.append("its key was deleted")
+                group.cancel_scope.cancel()
+
+            group.start_soon(lost)
+            group.start_soon(deleted)
+        return reasons[0]
+
+    async def _deleted(self) -> None:
+        """Wait until somebody deletes the key; forever if it can't be watched: the lease is what counts."""
+        try:
+            while not await self._deletion_seen():
+                pass
+        except EtcdError as error:
+            _log.info("the key of %s/%s can't be watched: %s", *self._names, error)
+            await anyio.sleep_forever()
+
+    async def _deletion_seen(self) -> bool:
+        """Wait for the deletion; False to begin again, since the history in between is compacted away."""
+        watch = self._client.watch(self._key, start_revision=self._revision + 1, filters=("no_put",))
+        try:
+            async with watch:
+                async for event in watch:
+                    if event.revision > self._revision:
+                        return True
+        except Compacted:
+            found = await self._client.get(self._key, keys_only=True)
+            if found is None:
+                return True
+            self._revision = max(self._revision, found.mod_revision)
+        return False
 
     async def _register_stubbornly(self) -> None:
         delay = _BACKOFF.initial
@@ -157,10 +219,18 @@ class Registration:
         return self._service.name, self._service.id
 
 
-async def discover(client: Services, name: str) -> list[Service]:
+async def discover(
+    client: Services, name: str, *, metadata: Mapping[str, str] | None = None, healthy_only: bool = False
+) -> list[Service]:
     """Return the registered instances of a service, in the order of their ids."""
     found = await client.range(prefix=_prefix_of(name))
-    return [service for kv in found if (service := _from_json(kv)) is not None]
+    services = [service for kv in found if (service := _from_json(kv)) is not None]
+    return [each for each in services if matches(each, metadata) and (each.is_healthy or not healthy_only)]
+
+
+def matches(service: Service, metadata: Mapping[str, str] | None) -> bool:
+    """Return whether an instance has all of *metadata*."""
+    return metadata is None or metadata.items() <= dict(service.metadata).items()
 
 
 class ServiceWatch:
@@ -185,6 +255,11 @@ class ServiceWatch:
             batch = await self._follow.next()
             self._changes.extend(change for event in batch.events if (change := self._change(event)) is not None)
         return self._changes.popleft()
+
+    async def present(self) -> list[ServiceChange]:
+        """Return the instances that were there at the beginning, as added; to be asked once, and first."""
+        batch = await self._follow.next()
+        return [change for event in batch.events if (change := self._change(event)) is not None]
 
     async def __aenter__(self) -> Self:
         await self._follow.__aenter__()
@@ -216,13 +291,15 @@ def _prefix_of(name: str) -> bytes:
 def _key_of(service: Service) -> bytes:
     if not isinstance(service, Service):
         raise TypeError(f"service must be a Service, not {type(service).__name__}")
-    for name, text in (("id", service.id), ("address", service.address)):
+    for name, text in (("id", service.id), ("address", service.address), ("note", service.note)):
         if not isinstance(text, str):
             raise TypeError(f"{name} must be str, not {type(text).__name__}")
     if not service.id or "/" in service.id:
         raise ValueError(f"id must not be empty or contain a slash: {service.id!r}")
     if not service.address:
         raise ValueError("address must not be empty")
+    if not isinstance(service.is_healthy, bool):
+        raise TypeError(f"is_healthy must be bool, not {type(service.is_healthy).__name__}")
     if not isinstance(service.metadata, Mapping):
         raise TypeError(f"metadata must map str to str, not be {type(service.metadata).__name__}")
     if not all(isinstance(part, str) for pair in service.metadata.items() for part in pair):
@@ -231,17 +308,31 @@ def _key_of(service: Service) -> bytes:
 
 
 def _to_json(service: Service) -> bytes:
-    fields = {"name": service.name, "id": service.id, "address": service.address, "metadata": dict(service.metadata)}
+    fields: dict[str, Any] = {
+        "name": service.name,
+        "id": service.id,
+        "address": service.address,
+        "metadata": dict(service.metadata),
+    }
+    if not service.is_healthy or service.note:
+        fields |= {"healthy": service.is_healthy, "note": service.note}
     return json.dumps(fields, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 def _from_json(kv: KeyValue) -> Service | None:
     try:
         fields = kv.json()
-        service = Service(fields["name"], fields["id"], fields["address"], fields["metadata"])
+        service = Service(
+            fields["name"],
+            fields["id"],
+            fields["address"],
+            fields["metadata"],
+            is_healthy=fields.get("healthy", True),
+            note=fields.get("note", ""),
+        )
         if _key_of(service) != kv.key:
             raise ValueError("its name and id are not those of the key")
-    except (ValueError, TypeError, LookupError, RecursionError) as error:
+    except (ValueError, TypeError, LookupError, RecursionError, DecryptionFailed) as error:
         _log.warning("the value of %r does not describe a service: %s", kv.key, error)
         return None
     return service

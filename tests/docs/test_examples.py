@@ -10,7 +10,14 @@ import pytest
 from etcd_async.testing import EtcdServer
 
 ROOT = Path(__file__).parent.parent.parent
-EXAMPLES = sorted((ROOT / "docs" / "examples").glob("*.py"))
+SERVICES = {"config_service", "service_discovery", "coordinated_updates", "leader_worker", "secrets_service"}
+"""Those run until they are stopped: see test_services.py."""
+
+EXAMPLES = [
+    path
+    for path in sorted((ROOT / "docs" / "examples").glob("*.py"))
+    if path.stem not in SERVICES and not path.stem.startswith("_")
+]
 TIME_LIMIT = 45.0  # seconds; below pytest's own, so that what the example printed is shown
 
 

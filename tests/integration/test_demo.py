@@ -29,6 +29,7 @@ TITLES = (
     "6. Locks",
     "7. Elections",
     "8. Services",
+    "9. Encryption",
 )
 needs_proc = pytest.mark.skipif(not (PROC / "self" / "environ").exists(), reason="finds processes by Linux's /proc")
 

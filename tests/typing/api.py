@@ -6,9 +6,10 @@ Checked, never run.
 
 from datetime import datetime
 from pathlib import Path
-from typing import assert_type
+from typing import Any, assert_type
 
 import etcd_async
+import etcd_async.config
 from etcd_async import (
     TLS,
     Alarm,
@@ -20,6 +21,7 @@ from etcd_async import (
     MemberStatus,
     PutResult,
     RangeResult,
+    Reencrypted,
     Service,
     Snapshot,
     SnapshotChunk,
@@ -33,6 +35,7 @@ from etcd_async import (
     value,
     version,
 )
+from etcd_async.crypto import Encryption, Keyring
 from etcd_async.types import Batch, DeleteResult, EventType, LeaseGrant, LeaseTimeToLive, TxnResult
 from etcd_async.users import Access, AuthStatus, Permission, Role, User
 
@@ -50,7 +53,45 @@ async def opening() -> None:
         tls=TLS(ca="ca.pem", cert="c.pem", key="k.pem"),
         namespace="/apps/myapp",
         timeout=None,
+        encryption=None,
     )
+
+
+async def resolving(client: Client) -> None:
+    async with client.resolver("billing", policy="random", metadata={"zone": "a"}) as resolver:
+        assert_type(resolver.pick(), Service)
+    assert_type(await client.discover("billing", metadata={"zone": "a"}, healthy_only=True), list[Service])
+
+
+async def configuration(client: Client) -> None:
+    source = client.config_source("myapp")
+    assert_type(await source.read(), dict[str, Any])
+    assert_type(await source.write({"a": 1}, if_revision=3), int)
+    async with source.watch() as updates:
+        async for values in updates:
+            assert_type(values, dict[str, Any])
+    assert_type((await etcd_async.config.load(file="app.yaml", overlay=source)).current, dict[str, Any])
+    assert_type((await etcd_async.config.load(overlay=source, model=len)).current, int)
+
+
+async def caching(client: Client, other: Client) -> None:
+    async with client.cache(prefix="/a/") as cache:
+        assert_type(cache["/a/x"], KeyValue)
+        assert_type(cache.revision, int)
+        await cache.wait_for(7)
+        async for event in cache.changes():
+            assert_type(event, Event)
+    async with client.mirror("/a/", other, "/b/") as mirror:
+        assert_type(mirror.revision, int)
+
+
+async def encryption() -> None:
+    keyring = Keyring.generate()
+    assert_type(keyring.add_key(), str)
+    assert_type(keyring.primary, str)
+    assert_type(Keyring.from_json(keyring.to_json()), Keyring)
+    async with Client(encryption=Encryption(keyring, prefixes=("/secrets/",))) as client:
+        assert_type(await client.reencrypt(prefix="/secrets/"), Reencrypted)
 
 
 async def keys_and_values(client: Client) -> None:
@@ -196,6 +237,27 @@ async def users(client: Client) -> None:
     assert_type(role.permissions[0].prefix, bytes | None)
     assert_type(await client.auth.list_roles(), list[str])
     await client.auth.delete_role("readers")
+
+
+async def coordination_of_several(client: Client) -> None:
+    async def function(t: etcd_async.Transaction) -> int:
+        assert_type(await t.get("/a"), KeyValue | None)
+        t.put("/a", b"v", lease=7)
+        t.delete("/b")
+        return 1
+
+    result = await client.stm(function, isolation="repeatable_reads", prefetch=["/a"], max_attempts=3, timeout=None)
+    assert_type(result, etcd_async.StmResult[int])
+    assert_type(result.value, int)
+    async with client.rwlock("x", ttl=10).read() as reader, client.rwlock("x", timeout=1).write() as writer:
+        assert_type(reader, etcd_async.Holding)
+        await client.txn(when=[writer.owned])
+    async with client.semaphore("x", limit=3) as permit:
+        assert_type(permit, etcd_async.Semaphore)
+        assert_type(permit.fencing_token, int)
+    await client.barrier("x").wait(timeout=1.5)
+    async with client.double_barrier("x", 3) as barrier:
+        assert_type(barrier, etcd_async.DoubleBarrier)
 
 
 async def services(client: Client) -> None:

@@ -1,0 +1,255 @@
+"""A configuration in etcd: one key per leaf, read and written as a whole."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias, TypeVar, overload
+
+from etcd_async import ops
+from etcd_async.config._change import Stored, Write, begun, finished, fits
+from etcd_async.config._leaves import Values, from_leaves, merged, to_leaves
+from etcd_async.config._validation import Model, validated
+from etcd_async.config._watch import ConfigWatch
+from etcd_async.errors import (
+    Compacted,
+    ConfigConflict,
+    ConfigError,
+    EtcdError,
+    FutureRevision,
+    RpcError,
+)
+from etcd_async.options import CLIENT_DEFAULT, Timeout
+from etcd_async.recipes._patience import is_transient
+from etcd_async.recipes._pieces import pieces
+from etcd_async.recipes.lock import Lock
+from etcd_async.services import Services
+
+T = TypeVar("T")
+Leaves: TypeAlias = Mapping[bytes, bytes]
+
+_log = logging.getLogger("etcd_async.config")
+
+_WRITER_TTL = 10.0  # seconds after which a writer that died in the middle is succeeded
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """
+    A configuration as of one revision.
+
+    Attributes:
+        values: The whole of it.
+        revision: Of its last change, for ``write(..., if_revision=...)``; 0 if there is nothing.
+    """
+
+    values: Values
+    revision: int
+
+
+class ConfigSource:
+    """
+    The configuration *name* in etcd; made by ``client.config_source(name)``.
+
+    Each leaf is a key ``config/<name>/<path>`` below the client's namespace, with JSON as its value; a part of a path
+    that has a slash writes it ``%2F``. Reading sees all leaves as of one revision. Writing changes what differs, in one
+    step for every reader and watcher whatever the size, and either wholly or not at all.
+
+    Names with slashes are refused, so that no configuration lies inside another.
+    """
+
+    def __init__(self, client: Services, name: str) -> None:
+        if not isinstance(name, str):
+            raise TypeError(f"name must be str, not {type(name).__name__}")
+        if not name or "/" in name:
+            raise ValueError(f"name must not be empty or contain a slash: {name!r}")
+        self.name: str = name
+        self.prefix: bytes = f"config/{name}/".encode()
+        self._client = client
+
+    async def read(self, *, timeout: Timeout = CLIENT_DEFAULT) -> Values:
+        """Return the whole configuration; ``{}`` if there is none. Raises `ConfigError` if it can't be read as one."""
+        return (await self.snapshot(timeout=timeout)).values
+
+    async def snapshot(self, *, timeout: Timeout = CLIENT_DEFAULT) -> Snapshot:
+        """Return the whole configuration and the revision of its last change."""
+        return snapshot_of(await self._consistent(await self._stored(timeout), timeout))
+
+    async def write(
+        self, values: Mapping[str, Any], *, if_revision: int | None = None, timeout: Timeout = CLIENT_DEFAULT
+    ) -> int:
+        """
+        Make *values* the whole configuration, in one step; what is equal already is not written.
+
+        Args:
+            values: Dicts of what JSON has; a lone list or dict without entries is a leaf, too.
+            if_revision: Write only if the configuration is still the one of this revision (`Snapshot.revision`).
+            timeout: Seconds for each request; None for no limit.
+
+        Returns:
+            The revision of the configuration, for the next ``if_revision``.
+
+        Raises:
+            ConfigConflict: It was changed since *if_revision*. Nothing was written.
+            TypeError, ValueError: *values* are no configuration; the path is named, and nothing was written.
+        """
+        leaves = to_leaves(values)
+
+        async def change(stored: Stored) -> Leaves:
+            return leaves
+
+        return await self._change(change, if_revision, timeout)
+
+    async def update(
+        self, values: Mapping[str, Any], *, if_revision: int | None = None, timeout: Timeout = CLIENT_DEFAULT
+    ) -> int:
+        """
+        Merge *values* into the configuration, in one step: dicts entry by entry, anything else replaced.
+
+        What others write at the same time to other entries is kept. Arguments, result and errors are those of `write`.
+        """
+        over = from_leaves(to_leaves(values))
+
+        async def change(stored: Stored) -> Leaves:
+            return to_leaves(merged(from_leaves((await self._consistent(stored, timeout)).leaves), over))
+
+        return await self._change(change, if_revision, timeout)
+
+    @overload
+    def watch(self) -> ConfigWatch[Values]: ...
+    @overload
+    def watch(self, model: Model[T]) -> ConfigWatch[T]: ...
+    def watch(self, model: Model[Any] | None = None) -> ConfigWatch[Any]:
+        """
+        Make a `ConfigWatch`: ``async with source.watch() as updates: async for values in updates``.
+
+        It yields the present configuration first, then each change of it: whole, and made of *model* if one is given (a
+        pydantic model, or any callable that takes the dict).
+        """
+        return ConfigWatch(self._client, self.prefix, self._before, lambda values: validated(model, values))
+
+    def __repr__(self) -> str:
+        return f"<ConfigSource {self.name!r}>"
+
+    async def _stored(self, timeout: Timeout) -> Stored:
+        return Stored.of(self.prefix, await self._client.range(prefix=self.prefix, timeout=timeout))
+
+    async def _consistent(self, stored: Stored, timeout: Timeout = CLIENT_DEFAULT) -> Stored:
+        while stored.mark is not None:
+            try:
+                return await self._before(stored.mark, timeout)
+            except ConfigError:
+                again = await self._stored(timeout)
+                if again.mark == stored.mark:
+                    raise
+                stored = again  # it was just finished
+        return stored
+
+    async def _before(self, mark: int, timeout: Timeout = CLIENT_DEFAULT) -> Stored:
+        """Return what there was before a change that is not finished."""
+        try:
+            found = await self._client.range(prefix=self.prefix, revision=mark, timeout=timeout)
+        except (Compacted, FutureRevision) as error:
+            raise ConfigError(
+                f"a change of configuration {self.name!r} was never finished, and what was before is compacted away: "
+                "write it again"
+            ) from error
+        return Stored.of(self.prefix, found)
+
+    async def _change(
+        self, change: Callable[[Stored], Awaitable[Leaves]], if_revision: int | None, timeout: Timeout
+    ) -> int:
+        expected = None if if_revision is None else ops.at_least(if_revision, "if_revision", 0)
+        while True:
+            stored = await self._stored(timeout)
+            writes = stored.writes(await change(stored))
+            if stored.mark is not None or not fits(writes):
+                return await self._change_large(change, expected, timeout)
+            _check(stored, expected)
+            if not writes and stored.generation is not None:
+                return stored.modified
+            done = await self._client.txn(stored.unchanged(), [*writes, finished(self.prefix)], timeout=timeout)
+            if done.succeeded:
+                return done.revision
+
+    async def _change_large(
+        self, change: Callable[[Stored], Awaitable[Leaves]], expected: int | None, timeout: Timeout
+    ) -> int:
+        """Change in several transactions, one such writer at a time; one that died in the middle is succeeded."""
+        lock = Lock(self._client, f"config-writers/{self.name}", ttl=_WRITER_TTL)
+        async with lock:
+            while True:
+                stored = await self._stored(timeout)
+                if expected is not None:
+                    _check(await self._consistent(stored, timeout), expected)
+                writes = stored.writes(await change(stored))
+                if done := await self._carried_out(lock, stored, writes, timeout):
+                    return done
+
+    async def _carried_out(self, lock: Lock, stored: Stored, writes: list[Write], timeout: Timeout) -> int | None:
+        """
+        Make the writes and return the revision of the last; None if somebody else was quicker.
+
+        In a task of their own: whoever waits for it may be cancelled, the change goes to its end.
+        """
+        ends: list[int] = []
+
+        async def work() -> None:
+            when = [lock.owned, *stored.unchanged()]
+            mark = await self._client.txn(when, [begun(stored)], timeout=timeout)
+            if mark.succeeded:
+                change = _Change(self._client, stored, mark.revision, timeout)
+                ends.append(await change.make([*writes, finished(self.prefix)]))
+
+        task = self._client.background(f"etcd_async.config {self.name}", work)
+        await asyncio.shield(task.future)
+        return ends[0] if ends else None
+
+
+class _Change:
+    """A change in several transactions, of one that has put its mark."""
+
+    def __init__(self, client: Services, stored: Stored, mark: int, timeout: Timeout) -> None:
+        self._client = client
+        self._stored = stored
+        self._is_mine = ops.mod_revision(stored.prefix) == mark
+        self._timeout = timeout
+
+    async def make(self, writes: Sequence[Write]) -> int:
+        """Make *writes*, the last of which ends the change, and return its revision."""
+        done: list[Write] = []
+        revision = 0
+        try:
+            for piece in pieces(writes):
+                revision = await self._write(piece)
+                done += piece
+        except RpcError as error:
+            if not is_transient(error):  # refused, and so will it be by the next attempt
+                await self._take_back(done)
+            raise
+        return revision
+
+    async def _take_back(self, done: Sequence[Write]) -> None:
+        try:
+            for piece in pieces(self._stored.restoring(done)):
+                await self._write(piece)
+        except EtcdError as error:
+            _log.warning("half a change can't be taken back; readers stay with what was before: %s", error)
+
+    async def _write(self, piece: Sequence[Write]) -> int:
+        result = await self._client.txn([self._is_mine], piece, timeout=self._timeout)
+        if not result.succeeded:
+            raise ConfigConflict("somebody else changed the generation key in the middle of a change: write again")
+        return result.revision
+
+
+def snapshot_of(stored: Stored) -> Snapshot:
+    """Return what users see of it."""
+    return Snapshot(from_leaves(stored.leaves), stored.modified)
+
+
+def _check(stored: Stored, expected: int | None) -> None:
+    if expected is not None and stored.modified != expected:
+        raise ConfigConflict(f"the configuration is of revision {stored.modified}, not {expected}: read it again")

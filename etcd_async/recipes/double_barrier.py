@@ -1,0 +1,233 @@
+"""A barrier that lets so many in together, and out together."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from types import TracebackType
+from typing import Self
+
+import anyio
+
+from etcd_async import ops
+from etcd_async._finish import finish
+from etcd_async._keys import check_patience, prefix_end, to_key
+from etcd_async._loss import Guard, OnLoss, check_on_loss, guarding
+from etcd_async.errors import BarrierFull, BarrierLost, BarrierTimeout, ClientClosed, Compacted, EtcdError
+from etcd_async.lease import check_ttl
+from etcd_async.recipes._contest import Contender, is_empty, look, until_event, until_gone
+from etcd_async.services import Services
+from etcd_async.types import KeyValue, RangeResult
+
+__all__ = ["DoubleBarrier"]
+
+
+class DoubleBarrier:
+    """
+    Lets *count* members in when all have come, and out when all are done; made by ``client.double_barrier(name, 3)``.
+
+    ``async with`` waits on entering until *count* members are there, and on leaving until all have left or died. A body
+    that ends in an exception leaves without waiting. When all have left, the barrier serves again.
+
+    A member that dies while it waits to enter makes room for another; one that dies inside counts as having left. A
+    member whose own lease is lost is told as a lock's holder is (see `Holding`), with `BarrierLost`.
+
+    Args:
+        client: The client.
+        name: The barrier's name: its keys are ``<name>/waiters/<lease id>`` and ``<name>/ready``, laid out as those of
+            etcd's own ``DoubleBarrier``. Keep others out of ``<name>/``.
+        count: How many members; all must give the same.
+        ttl: Seconds after which a member that has died no longer counts; etcd's minimum is about 2.
+        timeout: Seconds to wait at most, on entering and again on leaving; None for no limit.
+        on_loss: ``"cancel"`` or ``"signal"``.
+    """
+
+    def __init__(
+        self,
+        client: Services,
+        name: str | bytes,
+        count: int,
+        *,
+        ttl: float,
+        timeout: float | None = None,
+        on_loss: OnLoss = "cancel",
+    ) -> None:
+        check_on_loss(on_loss)
+        check_patience(timeout)
+        if timeout == 0:
+            raise ValueError("timeout must be positive, or None for no limit: nobody enters without waiting for others")
+        self.name: bytes = to_key(name, "name")
+        self.count: int = ops.at_least(count, "count", 1)
+        self._client = client
+        self._ttl = check_ttl(ttl)
+        self._timeout = timeout
+        self._on_loss = on_loss
+        self._waiters = self.name + b"/waiters/"
+        self._ready = self.name + b"/ready"
+        self._member: Contender | None = None
+        self._last = 0  # the revision that created the key of the last member of the round
+        self._guard: Guard | None = None
+
+    @property
+    def key(self) -> bytes:
+        """The key that stands for this member."""
+        return self._present.key
+
+    @property
+    def is_lost(self) -> bool:
+        """True once this member's lease or key is lost, other than by leaving."""
+        return self._member is not None and self._member.is_lost
+
+    async def lost(self) -> BarrierLost:
+        """Wait until this member's lease or key is lost and return why."""
+        reason = await self._present.loss.wait()
+        assert isinstance(reason, BarrierLost)
+        return reason
+
+    async def enter(self) -> None:
+        """
+        Wait until *count* members are there; `leave` afterwards. A loss is only signalled.
+
+        Raises:
+            BarrierFull: All members are there without this one, or the last ones have not left yet.
+            BarrierTimeout: Not enough came in time; nothing of the attempt stays behind.
+            BarrierLost: The lease was lost while waiting.
+        """
+        if self._member is not None:
+            raise RuntimeError(f"this object for barrier {self.name!r} is in use: make another")
+        member = self._member = Contender(self._client, self._waiters, self._ttl, BarrierLost)
+        try:
+            with anyio.move_on_after(self._timeout) as limit:
+                await self._join(member)
+                self._last = await self._opened_for(member)
+            if limit.cancelled_caught:
+                raise BarrierTimeout(f"fewer than {self.count} came to barrier {self.name!r} in {self._timeout:g} s")
+        except BaseException:
+            await self._go()
+            raise
+
+    async def leave(self) -> None:
+        """
+        Leave, and wait until all others have left or died. Harmless if not inside.
+
+        Raises:
+            BarrierTimeout: Others stayed inside; this member has left.
+        """
+        if self._member is None:
+            return
+        await self._go()
+        with anyio.move_on_after(self._timeout) as limit:
+            await self._all_gone()
+        if limit.cancelled_caught:
+            raise BarrierTimeout(f"others stayed in barrier {self.name!r} for {self._timeout:g} s")
+
+    async def __aenter__(self) -> Self:
+        await self.enter()
+        self._guard = Guard(self._present.loss, self._on_loss)
+        self._guard.open()
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        guard, self._guard = self._guard, None
+        assert guard is not None
+        try:
+            swallowed = guard.close(exc_type, exc, traceback)
+        except BaseException:
+            await self._go()
+            raise
+        if exc is None and not self.is_lost:
+            await self.leave()
+        else:
+            await self._go()
+        guard.raise_loss(exc, swallowed)
+
+    @property
+    def _present(self) -> Contender:
+        if self._member is None:
+            raise RuntimeError(f"not inside of barrier {self.name!r}")
+        return self._member
+
+    async def _join(self, member: Contender) -> None:
+        """Join the round that gathers; none does from when one is complete until its last member has left."""
+        while not await member.join_if([ops.create_revision(self._ready) == 0]):
+            # Members that died all could not take the mark with them.
+            nobody = [ops.create_revision(prefix=self._waiters) == 0]
+            found = await self._client.txn(nobody, [ops.delete(self._ready)], [ops.get(self._ready, keys_only=True)])
+            if not found.succeeded and found.results[0] is not None:
+                raise BarrierFull(f"barrier {self.name!r} is in use by {self.count} others")
+
+    async def _opened_for(self, member: Contender) -> int:
+        """
+        Wait until the round is complete, and return the revision of its last member.
+
+        The one who finds itself the last makes the mark, with its own revision. As long as a member's key stands, the
+        mark is not taken away (see `_go`), so each finds it, whatever was compacted.
+        """
+        with guarding(member.loss):
+            while not (last := await self._last_if_open(member)):
+                pass
+        if member.revision > last:  # joined before the mark was made, but after those it counts
+            raise self._full()
+        return last
+
+    async def _last_if_open(self, member: Contender) -> int:
+        """Return the revision of the last member, or 0 after waiting until that may be known."""
+        mark, members, revision = await self._look(member)
+        if mark is not None:
+            return _revision_in(mark)
+        if members > self.count:
+            raise self._full()
+        if members == self.count:
+            await self._open(member)
+        else:
+            with suppress(Compacted):  # looked at again
+                await until_event(self._client, self._ready, revision, but="no_delete")
+        return 0
+
+    async def _look(self, member: Contender) -> tuple[KeyValue | None, int, int]:
+        """Return the mark, how many members there are up to *member*, and as of which revision."""
+        found = await look(self._client, ops.range(prefix=self.name + b"/"))
+        present = {kv.key: kv for kv in found}
+        member.check_own(RangeResult([kv for kv in found if kv.key == member.key]))
+        waiters = [kv for kv in found if kv.key.startswith(self._waiters)]
+        return present.get(self._ready), sum(kv.create_revision <= member.revision for kv in waiters), found.revision
+
+    async def _open(self, member: Contender) -> None:
+        when = [member.owned, ops.create_revision(self._ready) == 0]
+        await self._client.txn(when, [ops.put(self._ready, str(member.revision))])
+
+    async def _go(self) -> None:
+        """Take this member's key away, and as the last one the mark with it; carried out also if that is cancelled."""
+        member, self._member = self._member, None
+        if member is None:
+            return
+        member.retire()
+        try:
+            if member.key:
+                await finish(self._client.background("etcd_async.barrier", lambda: self._take_away(member)))
+        except ClientClosed:
+            return
+        finally:
+            await member.leave()
+
+    async def _take_away(self, member: Contender) -> None:
+        key = member.key
+        end = prefix_end(self._waiters)
+        alone = [is_empty(self._waiters, key), is_empty(key + b"\x00", end)]
+        with suppress(EtcdError):  # the lease takes the key in any case; and the next to come the mark, see _join
+            await self._client.txn(alone, [ops.delete(key), ops.delete(self._ready)], [ops.delete(key)])
+
+    async def _all_gone(self) -> None:
+        inside = ops.range(prefix=self._waiters, max_create_revision=self._last, keys_only=True)
+        while found := await look(self._client, inside):
+            with suppress(Compacted):  # looked at again
+                await until_gone(self._client, self._waiters, {kv.key for kv in found}, found.revision)
+
+    def _full(self) -> BarrierFull:
+        return BarrierFull(f"barrier {self.name!r} has its {self.count} members")
+
+
+def _revision_in(mark: KeyValue) -> int:
+    """Return which member was the last, as the mark says; etcd's own recipe leaves it empty."""
+    return int(mark.value) if mark.value.isdigit() else mark.create_revision

@@ -1,0 +1,246 @@
+"""A prefix copied to another place, and kept equal to the original."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections.abc import AsyncIterator, Sequence
+from types import TracebackType
+from typing import Final, Self
+
+import anyio
+
+from etcd_async import ops
+from etcd_async._keys import check_patience, to_bytes, to_key
+from etcd_async.errors import Compacted, DeadlineExceeded, DecryptionFailed, EtcdError
+from etcd_async.recipes._patience import Pauses, is_transient
+from etcd_async.recipes._pieces import MOST_OPS, pieces
+from etcd_async.services import Services
+from etcd_async.types import Batch, Event, KeyValue
+
+__all__ = ["Mirror"]
+
+_log = logging.getLogger("etcd_async.mirror")
+
+_PAGE: Final = 64  # keys that are read at once: at 1.5 MiB each they fit an answer
+
+
+class Mirror:
+    """
+    Copies every key of a prefix to another prefix, perhaps on another cluster, and follows every change.
+
+    Made by ``client.mirror("/apps/", other, "/copy/apps/")``; it works while the body of its ``async with`` runs. The
+    target's prefix belongs to the mirror: keys there that the source does not have are deleted. First everything is
+    compared and what differs is written; from then on each step brings the target from one revision of the source to a
+    later one, in one transaction if that holds no more than 127 keys and 1 MiB. Values are copied as the clients see
+    them: opened by the source's encryption, sealed by the target's; one that can't be opened ends the mirror. Leases
+    are not copied, nor is the key that is named as the source's prefix if the target's is empty: it has no name there.
+
+    With *checkpoint*, a key on the target that is written along with the data, a later mirror goes on where this one
+    stopped; if the history from there on is gone, everything is compared again.
+
+    A side that is out of reach, or has no space, is waited for. Any other error ends the mirror: `wait_for` and `wait`
+    raise it.
+    """
+
+    def __init__(
+        self,
+        source: Services,
+        source_prefix: str | bytes,
+        target: Services,
+        target_prefix: str | bytes,
+        *,
+        checkpoint: str | bytes | None = None,
+    ) -> None:
+        if not isinstance(target, Services):
+            raise TypeError(f"target_client must be a client, not {type(target).__name__}")
+        self._source = source
+        self._target = target
+        self._from = to_bytes(source_prefix, "source_prefix")
+        self._to = to_bytes(target_prefix, "target_prefix")
+        self._checkpoint = None if checkpoint is None else to_key(checkpoint, "checkpoint")
+        if self._checkpoint is not None and self._checkpoint.startswith(self._to):
+            raise ValueError("checkpoint must lie outside of target_prefix, which holds the copy and nothing else")
+        if _overlap(source, self._from, target, self._to):
+            raise ValueError("source_prefix and target_prefix must not overlap: one would overwrite the other")
+        if self._checkpoint is not None and _overlap(source, self._from, target, self._checkpoint):
+            raise ValueError("checkpoint must lie outside of source_prefix: writing it would be a change to copy")
+        self._revision = 0
+        self._begin_at: int | None = None
+        self._has_read_checkpoint = False
+        self._changed = anyio.Event()
+        self._error: EtcdError | None = None
+        self._is_entered = self._is_left = False
+        self._pauses = Pauses()
+
+    @property
+    def revision(self) -> int:
+        """The revision of the source that the target is equal to; 0 before the first copy is complete."""
+        return self._revision
+
+    async def wait_for(self, revision: int, *, timeout: float | None = None) -> None:
+        """
+        Wait until the target has everything up to *revision* of the source: that of a change under the prefix.
+
+        Other changes are not told to the mirror, or late; ``wait_for(1)`` waits until the first copy is complete.
+
+        Raises:
+            DeadlineExceeded: *timeout* (seconds; None for no limit) passed.
+            EtcdError: The mirror has ended, and why.
+            RuntimeError: The body was left.
+        """
+        check_patience(timeout)
+        with anyio.move_on_after(timeout) as limit:
+            while self._check() < revision:
+                await self._changed.wait()
+        if limit.cancelled_caught:
+            raise DeadlineExceeded(f"the target was not at revision {revision} of the source within {timeout:g} s")
+
+    async def wait(self) -> None:
+        """Wait until the mirror ends by an error, and raise it: for a process that does nothing else."""
+        while True:
+            self._check()
+            await self._changed.wait()
+
+    async def __aenter__(self) -> Self:
+        if self._is_entered:
+            raise RuntimeError("a mirror can be entered once: make another with client.mirror(...)")
+        self._is_entered = True
+        self._task = self._source.background("etcd_async.mirror", self._run)
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._is_left = True
+        self._wake()
+        self._task.cancel()
+        await asyncio.wait([self._task.future])
+
+    def _check(self) -> int:
+        if not self._is_entered:
+            raise RuntimeError("enter the mirror first: async with client.mirror(...) as mirror")
+        if self._error is not None:
+            raise self._error
+        if self._is_left:
+            raise RuntimeError("the mirror was left: it does not follow any more")
+        return self._revision
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await self._mirror()
+            except Compacted:
+                self._begin_at = None
+            except EtcdError as error:
+                if not is_transient(error):
+                    self._error = error
+                    return self._wake()
+                _log.warning("the mirror of %r waits for what is out of reach: %s", self._from, error)
+                await self._pauses.pause()
+
+    async def _mirror(self) -> None:
+        """Go on from where it stopped; whatever ends this, it can begin again: writing the same twice does no harm."""
+        if not self._has_read_checkpoint:
+            self._begin_at = await self._read_checkpoint()
+            self._has_read_checkpoint = True
+        if self._begin_at is None:
+            self._begin_at = await self._copy_all()
+        async with self._source.watch(prefix=self._from, start_revision=self._begin_at + 1, progress=True) as watch:
+            self._arrived(self._begin_at)
+            async for batch in watch.batches():
+                await self._apply(batch)
+
+    async def _apply(self, batch: Batch) -> None:
+        last = {event.kv.key: event for event in batch.events}
+        writes = [self._repeated(event) for key, event in last.items() if self._has_name(key)]
+        await self._write(writes, batch.revision)
+        self._arrived(batch.revision)
+
+    async def _copy_all(self) -> int:
+        """Make the target equal to the source as of one revision, and return it."""
+        revision = (await self._source.range(prefix=self._from, count_only=True)).revision
+        writes: list[ops.Op] = []
+        async for write in self._differences(revision):
+            writes.append(write)
+            if len(writes) == MOST_OPS:
+                await self._write(writes)
+                writes = []
+        await self._write(writes, revision)
+        return revision
+
+    async def _differences(self, revision: int) -> AsyncIterator[ops.Op]:
+        """Yield what must be written: both sides come in key order, so one pass over both is enough."""
+        theirs = self._target.scan(prefix=self._to, page_size=_PAGE)
+        there = await anext(theirs, None)
+        async for kv in self._source.scan(prefix=self._from, revision=revision, page_size=_PAGE):
+            if not self._has_name(kv.key):
+                continue
+            name = self._named(kv.key)
+            while there is not None and there.key < name:
+                yield ops.delete(there.key)
+                there = await anext(theirs, None)
+            if there is None or there.key != name or _differ(there, kv):
+                yield self._put(kv)
+            if there is not None and there.key == name:
+                there = await anext(theirs, None)
+        while there is not None:
+            yield ops.delete(there.key)
+            there = await anext(theirs, None)
+
+    async def _write(self, writes: Sequence[ops.Op], checkpoint: int | None = None) -> None:
+        parts = list(pieces(writes))
+        if checkpoint is not None and self._checkpoint is not None:
+            parts = parts or [[]]
+            parts[-1].append(ops.put(self._checkpoint, str(checkpoint)))
+        for part in parts:
+            await self._target.txn(then=part)
+
+    async def _read_checkpoint(self) -> int | None:
+        found = None if self._checkpoint is None else await self._target.get(self._checkpoint)
+        if found is None:
+            return None
+        newest = (await self._source.range(prefix=self._from, count_only=True)).revision
+        if not re.fullmatch(rb"\d{1,19}", found.value) or int(found.value) > newest:
+            _log.warning("the checkpoint %r is not of a mirror of this source: comparing everything", found.key)
+            return None
+        return int(found.value)
+
+    def _arrived(self, revision: int) -> None:
+        self._revision = self._begin_at = revision
+        self._pauses.reset()
+        self._wake()
+
+    def _wake(self) -> None:
+        changed, self._changed = self._changed, anyio.Event()
+        changed.set()
+
+    def _repeated(self, event: Event) -> ops.Op:
+        return self._put(event.kv) if event.type == "put" else ops.delete(self._named(event.kv.key))
+
+    def _put(self, kv: KeyValue) -> ops.Op:
+        return ops.put(self._named(kv.key), kv.value)
+
+    def _named(self, key: bytes) -> bytes:
+        return self._to + key[len(self._from) :]
+
+    def _has_name(self, key: bytes) -> bool:
+        if self._named(key):
+            return True
+        _log.warning("%r is not mirrored: it would have no name under an empty prefix", key)
+        return False
+
+
+def _differ(there: KeyValue, kv: KeyValue) -> bool:
+    value = kv.value  # raises if it can't be opened
+    try:
+        return there.value != value
+    except DecryptionFailed:
+        return True
+
+
+def _overlap(one: Services, prefix: bytes, other: Services, other_prefix: bytes) -> bool:
+    """Return whether a key of one prefix can be one of the other: both are views of the same client."""
+    first, second = one._space.prefix + prefix, other._space.prefix + other_prefix
+    return one._core is other._core and (first.startswith(second) or second.startswith(first))

@@ -1,0 +1,131 @@
+"""Values that lie under old keys, or under none, are sealed again with the primary key."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import anyio
+
+from etcd_async import ops
+from etcd_async._keys import END, FIRST, prefix_end, to_bytes, to_key
+from etcd_async._keyspace import Cipher, Keyspace
+from etcd_async._offload import offload
+from etcd_async.errors import DecryptionFailed
+from etcd_async.kv import KV
+from etcd_async.types import KeyValue
+
+__all__ = ["Reencrypted", "reencrypt"]
+
+_AT_ONCE: Final = 32  # keys that are rewritten side by side
+
+
+@dataclass(frozen=True, slots=True)
+class Reencrypted:
+    """
+    How far a re-encryption has come, or what it did.
+
+    Attributes:
+        examined: How many encrypted keys were looked at.
+        rewritten: How many of them were sealed again.
+        unreadable: The keys whose values could not be opened; they were left as they are.
+        last_key: The last key looked at: where an interrupted re-encryption goes on, with ``after=``.
+    """
+
+    examined: int = 0
+    rewritten: int = 0
+    unreadable: tuple[bytes, ...] = ()
+    last_key: bytes | None = None
+
+
+async def reencrypt(
+    raw: KV,
+    space: Keyspace,
+    encryption: Cipher,
+    *,
+    prefix: str | bytes,
+    after: str | bytes | None,
+    progress: Callable[[Reencrypted], None] | None,
+) -> Reencrypted:
+    """
+    Seal again what is not under the primary key; until a pass over all keys finds nothing more to do.
+
+    Args:
+        raw: Reads and writes what lies on the server, of the same keys as *space*.
+        space: The view whose keys are told of.
+        encryption: Opens and seals.
+        prefix: Of the keys.
+        after: Where an earlier one was interrupted.
+        progress: Called every now and then.
+    """
+    task = _Reencryption(raw, space, encryption, progress)
+    begin = to_bytes(prefix, "prefix")
+    await task.run(begin, begin if after is None else to_key(after, "after") + b"\x00")
+    while task.found_any:
+        await task.run(begin, begin)
+    return task.done
+
+
+class _Reencryption:
+    def __init__(
+        self, raw: KV, space: Keyspace, encryption: Cipher, progress: Callable[[Reencrypted], None] | None
+    ) -> None:
+        self.done = Reencrypted()
+        self.found_any = False
+        self._raw = raw
+        self._space = space
+        self._encryption = encryption
+        self._progress = progress
+
+    async def run(self, prefix: bytes, start: bytes) -> None:
+        """Pass once over the keys of *prefix* from *start* on."""
+        self.found_any = False
+        before, self.done = self.done, replace(self.done, examined=0, unreadable=())
+        waiting: list[KeyValue] = []
+        end = prefix_end(prefix)
+        kvs = self._raw.scan(
+            start=start or FIRST, end=None if end == END else end, from_key=end == END, page_size=4 * _AT_ONCE
+        )
+        async for kv in kvs:
+            if not self._encryption.covers(self._space.prefix + kv.key):
+                continue
+            waiting.append(kv)
+            if len(waiting) == _AT_ONCE:
+                await self._see_to(waiting)
+                waiting = []
+        if waiting:
+            await self._see_to(waiting)
+        self.done = replace(self.done, examined=max(before.examined, self.done.examined))
+
+    async def _see_to(self, kvs: Sequence[KeyValue]) -> None:
+        try:
+            async with anyio.create_task_group() as group:
+                for kv in kvs:
+                    group.start_soon(self._renew, kv)
+        except ExceptionGroup as errors:
+            raise errors.exceptions[0] from None  # the others fell to the same cause, or were cancelled for it
+        self.done = replace(self.done, examined=self.done.examined + len(kvs), last_key=kvs[-1].key)
+        if self._progress is not None:
+            self._progress(self.done)
+
+    async def _renew(self, kv: KeyValue) -> None:
+        found: KeyValue | None = kv
+        while found is not None and not self._encryption.is_current(found.value):
+            try:
+                value = await offload(len(found.value), self._resealed, found)
+            except DecryptionFailed:
+                self.done = replace(self.done, unreadable=(*self.done.unreadable, found.key))
+                return
+            unchanged = ops.mod_revision(found.key) == found.mod_revision
+            written = ops.put(found.key, value, ignore_lease=True)
+            result = await self._raw.txn([unchanged], [written], [ops.get(found.key)])
+            if result.succeeded:
+                self.found_any = True
+                self.done = replace(self.done, rewritten=self.done.rewritten + 1)
+                return
+            [found] = result.results  # type: ignore[assignment]  # a get's
+
+    def _resealed(self, kv: KeyValue) -> bytes:
+        name = self._space.prefix + kv.key
+        return self._encryption.seal(name, self._encryption.open(name, kv.value))

@@ -1,0 +1,199 @@
+"""Recipes of coordination that are cancelled wherever they wait leave no key, no lease, no watch and no task behind."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+
+import pytest
+
+from etcd_async import BarrierFull, BarrierTimeout, Client, Transaction
+from etcd_async.testing import EtcdServer
+from tests.faults.steps import Way, cancel_at
+from tests.faults.support import Baseline, start
+from tests.support.live import until, within
+
+pytestmark = pytest.mark.faults
+
+MOST_STEPS = 80
+
+
+async def read(client: Client) -> None:
+    async with client.rwlock("held", ttl=60).read():
+        await client.get("/k")
+
+
+async def write(client: Client) -> None:
+    async with client.rwlock("held", ttl=60, timeout=30).write():
+        await client.get("/k")
+
+
+async def semaphore(client: Client) -> None:
+    async with client.semaphore("held", limit=1, ttl=60):
+        await client.get("/k")
+
+
+async def try_semaphore(client: Client) -> None:
+    permit = client.semaphore("held", limit=1, ttl=60)
+    try:
+        await permit.try_acquire()
+    finally:
+        await permit.release()
+
+
+async def barrier(client: Client) -> None:
+    await client.barrier("held").wait(timeout=30)
+
+
+async def double_barrier(client: Client) -> None:
+    """Alone in it, so that it is the one who opens it and the last who leaves."""
+    with suppress(BarrierFull):  # what was cancelled on its way out may not have gone yet
+        async with client.double_barrier("held", 1, ttl=60):
+            await client.get("/k")
+
+
+async def stm(client: Client) -> None:
+    """Meets with a conflict at its first two attempts."""
+    attempts = 0
+
+    async def work(t: Transaction) -> None:
+        nonlocal attempts
+        attempts += 1
+        found = await t.get("/from")
+        await t.get("/x")
+        if attempts <= 2:
+            await client.put("/x", str(attempts))
+        t.put("/to", found.value if found else "")
+        t.delete("/from")
+
+    await client.stm(work, prefetch=["/x", "/y"])
+
+
+WORKS: list[Callable[[Client], Awaitable[None]]] = [
+    read,
+    write,
+    semaphore,
+    try_semaphore,
+    barrier,
+    double_barrier,
+    stm,
+]
+
+
+@pytest.mark.parametrize("way", ["waiting", "answered", "scope"])
+@pytest.mark.parametrize("work", WORKS)
+async def test_cancelled_wherever_it_waits_it_leaves_nothing(
+    server: EtcdServer, client: Client, work: Callable[[Client], Awaitable[None]], way: Way
+) -> None:
+    baseline = Baseline(client, server)
+    await baseline.take()
+    for step in range(1, MOST_STEPS):
+        await client.put("/from", "v")
+        await client.delete("/to")
+        if not await within(cancel_at(step, lambda: work(client), way)):
+            break
+        await baseline.check()
+        assert await client.keys(prefix="held") == []
+        assert await client.exists("/from") is not await client.exists("/to")
+    else:
+        pytest.fail(f"it waited more than {MOST_STEPS} times")
+    assert step > 1
+
+
+@asynccontextmanager
+async def freed(
+    client: Client, taker: Callable[[Client], Awaitable[Callable[[], Awaitable[None]]]]
+) -> AsyncIterator[None]:
+    """Have *taker* stand in the way until somebody waits, and then make way."""
+    release = await taker(client)
+
+    async def give_way() -> None:
+        async def has_waiter() -> bool:
+            return await client.count(prefix="held/") == 2
+
+        with suppress(TimeoutError):
+            await until(has_waiter, 0.2)
+        await release()
+
+    task = start(give_way())
+    try:
+        yield
+    finally:
+        await within(task)
+
+
+async def take_to_write(client: Client) -> Callable[[], Awaitable[None]]:
+    holding = client.rwlock("held", ttl=60).write()
+    await holding.acquire()
+    return holding.release
+
+
+async def take_permit(client: Client) -> Callable[[], Awaitable[None]]:
+    permit = client.semaphore("held", limit=1, ttl=60)
+    await permit.acquire()
+    return permit.release
+
+
+async def hold_barrier(client: Client) -> Callable[[], Awaitable[None]]:
+    await client.barrier("held").hold()
+    return client.barrier("held").release
+
+
+@pytest.mark.parametrize("way", ["waiting", "answered", "scope"])
+@pytest.mark.parametrize(
+    ("taker", "work"),
+    [(take_to_write, read), (take_to_write, write), (take_permit, semaphore), (hold_barrier, barrier)],
+)
+async def test_a_waiter_cancelled_wherever_it_waits_leaves_nothing(
+    server: EtcdServer,
+    client: Client,
+    taker: Callable[[Client], Awaitable[Callable[[], Awaitable[None]]]],
+    work: Callable[[Client], Awaitable[None]],
+    way: Way,
+) -> None:
+    async with Client(server.endpoint) as other:
+        await read(other)
+        baseline = Baseline(client, server)
+        await baseline.take()
+        for step in range(1, MOST_STEPS):
+            async with freed(other, taker):
+                was_cancelled = await within(cancel_at(step, lambda: work(client), way))
+            if not was_cancelled:
+                break
+            await baseline.check()
+            assert await client.keys(prefix="held") == []
+        else:
+            pytest.fail(f"it waited more than {MOST_STEPS} times")
+        assert step > 3
+
+
+async def two_of_three(client: Client) -> None:
+    async with client.double_barrier("held", 2, ttl=60, timeout=5):
+        await client.get("/k")
+
+
+@pytest.mark.parametrize("way", ["waiting", "answered", "scope"])
+async def test_a_member_cancelled_wherever_it_waits_leaves_nothing_and_holds_nobody_up(
+    server: EtcdServer, client: Client, way: Way
+) -> None:
+    """The other member enters or not, depending on where that is, but never waits for one who is gone."""
+
+    async def partner(client: Client) -> None:
+        with suppress(BarrierTimeout):
+            async with client.double_barrier("held", 2, ttl=60, timeout=0.3):
+                await client.get("/k")
+
+    async with Client(server.endpoint) as other:
+        await read(other)
+        baseline = Baseline(client, server)
+        await baseline.take()
+        for step in range(1, MOST_STEPS):
+            task = asyncio.create_task(partner(other))
+            was_cancelled = await within(cancel_at(step, lambda: two_of_three(client), way))
+            await within(task, 5)
+            if not was_cancelled:
+                break
+            await baseline.check()
+            assert await client.keys(prefix="held") == []
+        else:
+            pytest.fail(f"it waited more than {MOST_STEPS} times")
+        assert step > 3

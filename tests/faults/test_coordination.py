@@ -1,0 +1,231 @@
+"""Read-write locks, semaphores and transactions under contention: random contenders, cancellations, losses, kills."""
+
+import asyncio
+import itertools
+import os
+import random
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from etcd_async import Client, EtcdError, KeyValue, LeaseNotFound, LockLost, LockTimeout, Transaction, Unavailable
+from etcd_async.testing import EtcdServer, FaultProxy
+from tests.faults.judging import RULES, history, holdings, judge, note
+from tests.faults.processes import ROOT
+from tests.faults.support import outcome, start, turns
+from tests.support.live import until, within
+
+pytestmark = pytest.mark.faults
+
+CONTENDER = Path(__file__).with_name("contender.py")
+PROCESSES = 4
+KILLS = 6
+
+names = (f"/contended/{number}".encode() for number in itertools.count())
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one contender does: which kind it is, how often it notes that it is in, and what becomes of it."""
+
+    kind: int
+    notes: int
+    client: int
+    fate: str
+    patience: int
+
+
+plans = st.builds(
+    Plan,
+    kind=st.integers(0, 1),
+    notes=st.integers(1, 3),
+    client=st.integers(0, 2),
+    fate=st.sampled_from(["stays", "stays", "stays", "is cancelled", "is revoked", "times out"]),
+    patience=st.integers(0, 60),
+)
+
+
+async def contend(client: Client, name: bytes, recipe: str, plan: Plan) -> None:
+    timeout = plan.patience / 500 if plan.fate == "times out" else None
+    several = holdings(client, name, recipe, ttl=60, timeout=timeout)
+    holding = several[plan.kind % len(several)]
+    with suppress(LockLost, LockTimeout):
+        async with holding:
+            for _ in range(plan.notes):
+                await note(client, holding, name)
+
+
+async def meet(client: Client, name: bytes, recipe: str, plan: Plan, chance: random.Random) -> None:
+    """Contend, and meet with the fate of the plan."""
+    task = start(contend(client, name, recipe, plan))
+    if plan.fate == "is cancelled":
+        await turns(plan.patience * 3)
+        task.cancel()
+    elif plan.fate == "is revoked":
+        await turns(plan.patience)
+        for kv in (await client.range(prefix=name + b"/"))[-1:]:
+            with suppress(LeaseNotFound):
+                await client.leases.revoke(kv.lease)
+    await within(asyncio.wait([task]), 20)
+    if not task.cancelled():
+        task.result()
+
+
+@pytest.mark.parametrize("recipe", ["rwlock", "semaphore"])
+@given(st.lists(plans, min_size=2, max_size=12), st.integers(0, 99))
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+async def test_random_contenders_keep_the_order_and_leave_nothing(
+    server: EtcdServer, recipe: str, several: list[Plan], seed: int
+) -> None:
+    name = next(names)
+    chance = random.Random(seed)
+    async with Client(server.endpoint) as one, Client(server.endpoint) as two, Client(server.endpoint) as three:
+        begin = (await one.put("/begin", "")).revision
+        clients = [one, two, three]
+        await within(asyncio.gather(*(meet(clients[plan.client], name, recipe, plan, chance) for plan in several)), 30)
+        verdict = judge(await history(one, begin), name, RULES[recipe])
+        assert verdict.violations == []
+        assert len(verdict.entered) >= sum(plan.fate == "stays" for plan in several) - sum(
+            plan.fate == "is revoked" for plan in several
+        )
+        assert await one.keys(prefix=name + b"/") == []
+        assert await one.leases.list() == []
+
+
+@asynccontextmanager
+async def processes(endpoint: str, recipe: str, name: bytes) -> AsyncIterator[list[asyncio.subprocess.Process]]:
+    """Run processes that contend; those that are still there at the end are told to end."""
+    several = [await contender(endpoint, recipe, name, seed) for seed in range(PROCESSES)]
+    try:
+        yield several
+        for process in several:
+            assert process.stdin is not None
+            process.stdin.close()
+        codes = await within(asyncio.gather(*(process.wait() for process in several)), 20)
+        assert codes == [0] * len(several)
+    finally:
+        for process in several:
+            with suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+
+
+async def contender(endpoint: str, recipe: str, name: bytes, seed: int) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        str(CONTENDER),
+        endpoint,
+        recipe,
+        name.decode(),
+        str(seed),
+        stdin=asyncio.subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+
+
+async def kill_some(
+    client: Client, endpoint: str, recipe: str, name: bytes, several: list[asyncio.subprocess.Process]
+) -> None:
+    """Kill processes at random moments of the history, and start others in their place."""
+    chance = random.Random(7)
+    watched = name + b"/0" if recipe == "bank" else name + b".journal"
+    async with client.watch(watched) as watch:
+        for seed in range(KILLS):
+            for _ in range(chance.randint(5, 60)):
+                await within(anext(aiter(watch)), 10)
+            victim = chance.randrange(PROCESSES)
+            several[victim].kill()
+            await several[victim].wait()
+            several[victim] = await contender(endpoint, recipe, name, PROCESSES + seed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("recipe", ["rwlock", "semaphore"])
+async def test_contenders_of_processes_that_are_killed_keep_the_order(
+    server: EtcdServer, client: Client, recipe: str
+) -> None:
+    name = next(names)
+    begin = (await client.put("/begin", "")).revision
+    async with processes(server.endpoint, recipe, name) as several:
+        await kill_some(client, server.endpoint, recipe, name, several)
+
+    async def nothing_left() -> bool:
+        return not await client.count(prefix=name + b"/") and not await client.leases.list()
+
+    await until(nothing_left)  # what was killed has run out
+    verdict = judge(await history(client, begin), name, RULES[recipe])
+    assert verdict.violations == []
+    assert len(verdict.entered) > 50
+    assert verdict.most > 1
+
+
+@pytest.mark.slow
+async def test_a_bank_of_processes_that_are_killed_keeps_its_sum_at_every_revision(
+    server: EtcdServer, client: Client
+) -> None:
+    name = next(names)
+    begin = (await client.put_many({name + b"/%d" % each: "100" for each in range(5)})).revision
+    async with processes(server.endpoint, "bank", name) as several:
+        await kill_some(client, server.endpoint, "bank", name, several)
+    balances: dict[int, dict[bytes, int]] = {}
+    for event in await history(client, begin):
+        balances.setdefault(event.revision, {})[event.kv.key] = int(event.kv.value)
+    accounts: dict[bytes, int] = {}
+    for changed in balances.values():
+        accounts |= changed
+        assert sum(accounts.values()) == 500
+    assert len(balances) > 100
+
+
+async def test_a_commit_whose_outcome_is_unknown_is_told_and_not_repeated(
+    proxy: FaultProxy, client: Client, distant: Client
+) -> None:
+    attempts = 0
+
+    async def increase(t: Transaction) -> None:
+        nonlocal attempts
+        attempts += 1
+        kv = await t.get("/n")
+        t.put("/n", str(int(kv.value) + 1 if kv else 1))
+        proxy.blackhole("to_client")
+
+    async def committed() -> bool:
+        return await client.exists("/n")
+
+    committing = start(outcome(distant.stm(increase)))
+    await until(committed)
+    proxy.heal()
+    error = await within(committing)
+    assert isinstance(error, EtcdError)
+    assert error.maybe_applied
+    assert attempts == 1
+    kv = await client.get("/n")
+    assert isinstance(kv, KeyValue)
+    assert (kv.value, kv.version) == (b"1", 1)
+
+
+async def test_a_read_whose_answer_is_lost_is_repeated_within_the_attempt(proxy: FaultProxy, distant: Client) -> None:
+    attempts = 0
+
+    async def read(t: Transaction) -> None:
+        nonlocal attempts
+        attempts += 1
+        await t.get("/x")
+        swallowed = proxy.swallowed("to_client")
+        proxy.blackhole("to_client")
+        reading = start(t.get("/y"))
+        await proxy.until(lambda proxy: proxy.swallowed("to_client") > swallowed)
+        proxy.heal()
+        await reading
+        t.put("/z", "")
+
+    with suppress(Unavailable):
+        await distant.get("/warm")
+    assert (await within(distant.stm(read))).attempts == 1
+    assert attempts == 1
