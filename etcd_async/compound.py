@@ -112,7 +112,7 @@ class CompoundKV(KV):
         if expected is None:
             return await self.put_if_absent(key, new, timeout=timeout)
         if self._space.cipher is not None:
-            return await self._swap_here(to_key(key), to_bytes(expected, "expected"), new, timeout)
+            return await self._swap_here(to_key(key), to_bytes(expected, "expected"), to_bytes(new), timeout)
         result = await self.txn([ops.value(key) == expected], [ops.put(key, new, ignore_lease=True)], timeout=timeout)
         return result.succeeded
 
@@ -189,7 +189,7 @@ class CompoundKV(KV):
         deletes = [each for result in results for each in result.results if isinstance(each, DeleteResult)]
         return DeleteResult(sum(each.deleted for each in deletes), revision=results[-1].revision)
 
-    async def _swap_here(self, key: bytes, expected: bytes, new: str | bytes, timeout: Timeout) -> bool:
+    async def _swap_here(self, key: bytes, expected: bytes, new: bytes, timeout: Timeout) -> bool:
         while (found := await self.get(key, timeout=timeout)) is not None and found.value == expected:
             if await self.replace(key, new, mod_revision=found.mod_revision, timeout=timeout):
                 return True

@@ -91,17 +91,20 @@ class UnreadableKeyValue(KeyValue):
         raise self.error
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, UnreadableKeyValue) and _identity(self) == _identity(other)
+        return isinstance(other, UnreadableKeyValue) and (self.key, self.mod_revision) == (
+            other.key,
+            other.mod_revision,
+        )
 
     def __hash__(self) -> int:
-        return hash(_identity(self))
+        return hash((self.key, self.mod_revision))
+
+    def __reduce__(self) -> Any:
+        known = self.create_revision, self.mod_revision, self.version, self.lease
+        return type(self), (KeyValue(self.key, b"", *known), self.error)
 
     def __repr__(self) -> str:
         return f"<UnreadableKeyValue {self.key!r}: {self.error.reason}>"
-
-
-def _identity(kv: KeyValue) -> tuple[bytes, int]:
-    return kv.key, kv.mod_revision
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ import hmac
 import json
 import os
 import stat
+import tempfile
 import threading
 import warnings
 from collections.abc import Callable, Iterable
@@ -115,19 +116,23 @@ class Keyring:
         return json.dumps({"format": _FORMAT, "version": _FORMAT_VERSION, "primary": primary, "keys": keys}, indent=2)
 
     def to_file(self, path: str | os.PathLike[str]) -> None:
-        """Write the ring to a file that only its owner may read, in one step: never half of it."""
+        """
+        Write the ring to a file that only its owner may read, in one step: never half of it.
+
+        When this returns, the file outlasts a power failure, so what is sealed with a new key from then on is not lost.
+        """
         target = Path(path)
-        draft = target.with_name(f"{target.name}.{os.getpid()}.part")
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        descriptor, draft = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)  # mode 0600
         try:
             with os.fdopen(descriptor, "w", encoding="utf-8") as file:
                 file.write(self.to_json())
                 file.flush()
                 os.fsync(file.fileno())
-            draft.replace(target)
+            Path(draft).replace(target)
         except BaseException:
-            draft.unlink(missing_ok=True)
+            Path(draft).unlink(missing_ok=True)
             raise
+        _sync_directory(target.parent)
 
     @property
     def primary(self) -> str:
@@ -227,6 +232,16 @@ class Keyring:
         return key.cipher
 
 
+def _sync_directory(path: Path) -> None:
+    if os.name != "posix":
+        return  # elsewhere a directory can't be opened
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def _new_key() -> bytes:
     return AESGCM.generate_key(8 * KEY_SIZE)
 
@@ -254,11 +269,13 @@ def _check_wear(id: str, count: int) -> None:
 
 
 def _parse(text: str | bytes) -> tuple[dict[str, bytes], str]:
+    if not isinstance(text, str | bytes):
+        raise TypeError(f"text must be str or bytes, not {type(text).__name__}")
     try:
         data = json.loads(text)
         if data["format"] != _FORMAT or data["version"] != _FORMAT_VERSION:
             raise ValueError("this is no keyring, or one of another version")
         keys = {str(each["id"]): base64.b64decode(each["key"], validate=True) for each in data["keys"]}
         return keys, str(data["primary"])
-    except (KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError, binascii.Error):
+    except (KeyError, TypeError, RecursionError, UnicodeDecodeError, json.JSONDecodeError, binascii.Error):
         raise ValueError("this is no keyring: expected what Keyring.to_json writes") from None

@@ -64,7 +64,7 @@ class DoubleBarrier:
         self._waiters = self.name + b"/waiters/"
         self._ready = self.name + b"/ready"
         self._member: Contender | None = None
-        self._last = 0  # the revision that created the key of the last member of the round
+        self._mark: KeyValue | None = None  # the key that says that the round is complete
         self._guard: Guard | None = None
 
     @property
@@ -98,7 +98,7 @@ class DoubleBarrier:
         try:
             with anyio.move_on_after(self._timeout) as limit:
                 await self._join(member)
-                self._last = await self._opened_for(member)
+                self._mark = await self._opened_for(member)
             if limit.cancelled_caught:
                 raise BarrierTimeout(f"fewer than {self.count} came to barrier {self.name!r} in {self._timeout:g} s")
         except BaseException:
@@ -157,25 +157,25 @@ class DoubleBarrier:
             if not found.succeeded and found.results[0] is not None:
                 raise BarrierFull(f"barrier {self.name!r} is in use by {self.count} others")
 
-    async def _opened_for(self, member: Contender) -> int:
+    async def _opened_for(self, member: Contender) -> KeyValue:
         """
-        Wait until the round is complete, and return the revision of its last member.
+        Wait until the round is complete, and return the mark that says so.
 
         The one who finds itself the last makes the mark, with its own revision. As long as a member's key stands, the
         mark is not taken away (see `_go`), so each finds it, whatever was compacted.
         """
         with guarding(member.loss):
-            while not (last := await self._last_if_open(member)):
+            while (mark := await self._mark_if_made(member)) is None:
                 pass
-        if member.revision > last:  # joined before the mark was made, but after those it counts
+        if member.revision > _last_in(mark):  # joined before the mark was made, but after those it counts
             raise self._full()
-        return last
+        return mark
 
-    async def _last_if_open(self, member: Contender) -> int:
-        """Return the revision of the last member, or 0 after waiting until that may be known."""
+    async def _mark_if_made(self, member: Contender) -> KeyValue | None:
+        """Return the mark, or None after making it or waiting until it may have been made."""
         mark, members, revision = await self._look(member)
         if mark is not None:
-            return _revision_in(mark)
+            return mark
         if members > self.count:
             raise self._full()
         if members == self.count:
@@ -183,7 +183,7 @@ class DoubleBarrier:
         else:
             with suppress(Compacted):  # looked at again
                 await until_event(self._client, self._ready, revision, but="no_delete")
-        return 0
+        return None
 
     async def _look(self, member: Contender) -> tuple[KeyValue | None, int, int]:
         """Return the mark, how many members there are up to *member*, and as of which revision."""
@@ -219,15 +219,24 @@ class DoubleBarrier:
             await self._client.txn(alone, [ops.delete(key), ops.delete(self._ready)], [ops.delete(key)])
 
     async def _all_gone(self) -> None:
-        inside = ops.range(prefix=self._waiters, max_create_revision=self._last, keys_only=True)
-        while found := await look(self._client, inside):
+        """Wait until no member of the round is left, and take the mark away if the last of them died."""
+        assert self._mark is not None, "enter first"
+        while True:
+            found = await look(self._client, ops.range(prefix=self.name + b"/", keys_only=True))
+            waiters = [kv for kv in found if kv.key.startswith(self._waiters)]
+            inside = {kv.key for kv in waiters if kv.create_revision <= _last_in(self._mark)}
+            if not inside:
+                break
             with suppress(Compacted):  # looked at again
-                await until_gone(self._client, self._waiters, {kv.key for kv in found}, found.revision)
+                await until_gone(self._client, self._waiters, inside, found.revision)
+        if any(kv.create_revision == self._mark.create_revision for kv in found):
+            is_ours = ops.create_revision(self._ready) == self._mark.create_revision
+            await self._client.txn([is_ours], [ops.delete(self._ready)])
 
     def _full(self) -> BarrierFull:
         return BarrierFull(f"barrier {self.name!r} has its {self.count} members")
 
 
-def _revision_in(mark: KeyValue) -> int:
+def _last_in(mark: KeyValue) -> int:
     """Return which member was the last, as the mark says; etcd's own recipe leaves it empty."""
     return int(mark.value) if mark.value.isdigit() else mark.create_revision

@@ -19,6 +19,7 @@ from etcd_async.types import KeyValue
 __all__ = ["Reencrypted", "reencrypt"]
 
 _AT_ONCE: Final = 32  # keys that are rewritten side by side
+_PAGE: Final = 2 * _AT_ONCE  # keys that are read at once: at 1.5 MiB each they fit an answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,10 @@ async def reencrypt(
     """
     task = _Reencryption(raw, space, encryption, progress)
     begin = to_bytes(prefix, "prefix")
-    await task.run(begin, begin if after is None else to_key(after, "after") + b"\x00")
+    last = None if after is None else to_key(after, "after")
+    if last is not None and not last.startswith(begin):
+        raise ValueError(f"after must be a key of the prefix {begin!r}, not {last!r}")
+    await task.run(begin, begin if last is None else last + b"\x00")
     while task.found_any:
         await task.run(begin, begin)
     return task.done
@@ -71,21 +75,28 @@ class _Reencryption:
     def __init__(
         self, raw: KV, space: Keyspace, encryption: Cipher, progress: Callable[[Reencrypted], None] | None
     ) -> None:
-        self.done = Reencrypted()
         self.found_any = False
+        self._done = Reencrypted()
+        self._unreadable: list[bytes] = []
         self._raw = raw
         self._space = space
         self._encryption = encryption
         self._progress = progress
 
+    @property
+    def done(self) -> Reencrypted:
+        """What was done up to now."""
+        return replace(self._done, unreadable=tuple(self._unreadable))
+
     async def run(self, prefix: bytes, start: bytes) -> None:
         """Pass once over the keys of *prefix* from *start* on."""
         self.found_any = False
-        before, self.done = self.done, replace(self.done, examined=0, unreadable=())
+        before, self._done = self._done, replace(self._done, examined=0)
+        self._unreadable = []
         waiting: list[KeyValue] = []
         end = prefix_end(prefix)
         kvs = self._raw.scan(
-            start=start or FIRST, end=None if end == END else end, from_key=end == END, page_size=4 * _AT_ONCE
+            start=start or FIRST, end=None if end == END else end, from_key=end == END, page_size=_PAGE
         )
         async for kv in kvs:
             if not self._encryption.covers(self._space.prefix + kv.key):
@@ -96,7 +107,7 @@ class _Reencryption:
                 waiting = []
         if waiting:
             await self._see_to(waiting)
-        self.done = replace(self.done, examined=max(before.examined, self.done.examined))
+        self._done = replace(self._done, examined=max(before.examined, self._done.examined))
 
     async def _see_to(self, kvs: Sequence[KeyValue]) -> None:
         try:
@@ -105,7 +116,7 @@ class _Reencryption:
                     group.start_soon(self._renew, kv)
         except ExceptionGroup as errors:
             raise errors.exceptions[0] from None  # the others fell to the same cause, or were cancelled for it
-        self.done = replace(self.done, examined=self.done.examined + len(kvs), last_key=kvs[-1].key)
+        self._done = replace(self._done, examined=self._done.examined + len(kvs), last_key=kvs[-1].key)
         if self._progress is not None:
             self._progress(self.done)
 
@@ -115,14 +126,14 @@ class _Reencryption:
             try:
                 value = await offload(len(found.value), self._resealed, found)
             except DecryptionFailed:
-                self.done = replace(self.done, unreadable=(*self.done.unreadable, found.key))
+                self._unreadable.append(found.key)
                 return
             unchanged = ops.mod_revision(found.key) == found.mod_revision
             written = ops.put(found.key, value, ignore_lease=True)
             result = await self._raw.txn([unchanged], [written], [ops.get(found.key)])
             if result.succeeded:
                 self.found_any = True
-                self.done = replace(self.done, rewritten=self.done.rewritten + 1)
+                self._done = replace(self._done, rewritten=self._done.rewritten + 1)
                 return
             [found] = result.results  # type: ignore[assignment]  # a get's
 

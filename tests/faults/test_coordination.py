@@ -16,14 +16,14 @@ from hypothesis import strategies as st
 
 from etcd_async import Client, EtcdError, KeyValue, LeaseNotFound, LockLost, LockTimeout, Transaction, Unavailable
 from etcd_async.testing import EtcdServer, FaultProxy
-from tests.faults.judging import RULES, history, holdings, judge, note
 from tests.faults.processes import ROOT
+from tests.faults.sharing import RULES, history, holdings, judge, note
 from tests.faults.support import outcome, start, turns
-from tests.support.live import until, within
+from tests.support.live import until, watchers, within
 
 pytestmark = pytest.mark.faults
 
-CONTENDER = Path(__file__).with_name("contender.py")
+SHARER = Path(__file__).with_name("sharer.py")
 PROCESSES = 4
 KILLS = 6
 
@@ -101,7 +101,7 @@ async def test_random_contenders_keep_the_order_and_leave_nothing(
 @asynccontextmanager
 async def processes(endpoint: str, recipe: str, name: bytes) -> AsyncIterator[list[asyncio.subprocess.Process]]:
     """Run processes that contend; those that are still there at the end are told to end."""
-    several = [await contender(endpoint, recipe, name, seed) for seed in range(PROCESSES)]
+    several = [await sharer(endpoint, recipe, name, seed) for seed in range(PROCESSES)]
     try:
         yield several
         for process in several:
@@ -116,10 +116,10 @@ async def processes(endpoint: str, recipe: str, name: bytes) -> AsyncIterator[li
             await process.wait()
 
 
-async def contender(endpoint: str, recipe: str, name: bytes, seed: int) -> asyncio.subprocess.Process:
+async def sharer(endpoint: str, recipe: str, name: bytes, seed: int) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
         sys.executable,
-        str(CONTENDER),
+        str(SHARER),
         endpoint,
         recipe,
         name.decode(),
@@ -142,7 +142,7 @@ async def kill_some(
             victim = chance.randrange(PROCESSES)
             several[victim].kill()
             await several[victim].wait()
-            several[victim] = await contender(endpoint, recipe, name, PROCESSES + seed)
+            several[victim] = await sharer(endpoint, recipe, name, PROCESSES + seed)
 
 
 @pytest.mark.slow
@@ -183,6 +183,37 @@ async def test_a_bank_of_processes_that_are_killed_keeps_its_sum_at_every_revisi
     assert len(balances) > 100
 
 
+async def test_all_who_wait_outlast_a_restart_of_the_server(server: EtcdServer, client: Client) -> None:
+    lock, permit = client.rwlock("l", ttl=30).write(), client.semaphore("s", limit=1, ttl=30)
+    await lock.acquire()
+    await permit.acquire()
+    await client.barrier("b").hold()
+    next_lock, next_permit = client.rwlock("l", ttl=30).read(), client.semaphore("s", limit=1, ttl=30)
+    members = [client.double_barrier("d", 2, ttl=30) for _ in range(2)]
+    waiting = [
+        start(wait)
+        for wait in (next_lock.acquire(), next_permit.acquire(), client.barrier("b").wait(), members[0].enter())
+    ]
+
+    async def all_wait() -> bool:
+        return await client.count(prefix="") == 6 and await watchers(server) >= 5 + len(waiting)
+
+    await until(all_wait)
+    await server.kill()
+    await server.restart()
+    assert not any(task.done() for task in waiting)
+    await lock.release()
+    await permit.release()
+    await client.barrier("b").release()
+    await members[1].enter()
+    await within(asyncio.gather(*waiting))
+    for held in (next_lock, next_permit):
+        assert not held.is_lost
+        await held.release()
+    await within(asyncio.gather(*(member.leave() for member in members)))
+    assert await client.count(prefix="") == 0
+
+
 async def test_a_commit_whose_outcome_is_unknown_is_told_and_not_repeated(
     proxy: FaultProxy, client: Client, distant: Client
 ) -> None:
@@ -195,11 +226,10 @@ async def test_a_commit_whose_outcome_is_unknown_is_told_and_not_repeated(
         t.put("/n", str(int(kv.value) + 1 if kv else 1))
         proxy.blackhole("to_client")
 
-    async def committed() -> bool:
-        return await client.exists("/n")
-
+    await distant.get("/warm")
+    swallowed = proxy.swallowed("to_client")
     committing = start(outcome(distant.stm(increase)))
-    await until(committed)
+    await proxy.until(lambda proxy: proxy.swallowed("to_client") > swallowed)
     proxy.heal()
     error = await within(committing)
     assert isinstance(error, EtcdError)

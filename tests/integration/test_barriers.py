@@ -187,6 +187,22 @@ async def test_a_member_that_dies_inside_counts_as_having_left(client: Client) -
     await done(*(member.task for member in (*members, third)))
 
 
+async def test_a_client_that_is_closed_inside_counts_as_having_left_when_its_term_is_over(
+    client: Client, etcd_server: EtcdServer
+) -> None:
+    async with Client(etcd_server.endpoint) as other:
+        gone = Member(other.double_barrier("x", 2, ttl=2))
+        stays = Member(client.double_barrier("x", 2, ttl=10))
+        for member in (gone, stays):
+            await within(member.entered.wait())
+        await other.aclose()
+        with pytest.raises(BarrierLost):
+            await within(gone.task)
+    stays.may_leave.set()
+    await done(stays.task)
+    assert await nothing_left(client)
+
+
 async def test_a_member_that_dies_waiting_makes_room_for_another(client: Client) -> None:
     first = Member(client.double_barrier("x", 2, ttl=10))
     await until_keys(client, "x/waiters/", 1)
@@ -306,6 +322,20 @@ async def test_barriers_under_encryption(etcd_server: EtcdServer, client: Client
             await secret.barrier("y").wait(timeout=0.1)
         await secret.barrier("y").release()
     assert await nothing_left(client)
+
+
+async def test_barriers_of_a_namespace(client: Client) -> None:
+    inside = client.namespaced("/app/")
+    members = [Member(inside.double_barrier("x", 2, ttl=10)) for _ in range(2)]
+    for member in members:
+        await within(member.entered.wait())
+    assert await client.count(prefix="/app/x/waiters/") == 2
+    async with asyncio.timeout(5), client.double_barrier("x", 1, ttl=10):
+        assert await inside.count(prefix="x/waiters/") == 2
+    for member in members:
+        member.may_leave.set()
+    await done(*(member.task for member in members))
+    assert await inside.count(prefix="") == 0
 
 
 async def test_nonsense_is_refused(client: Client) -> None:

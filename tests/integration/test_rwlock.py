@@ -186,6 +186,14 @@ async def test_under_encryption(client: Client, etcd_server: EtcdServer) -> None
             assert not await client.rwlock("x").read().try_acquire()
 
 
+async def test_locks_of_a_namespace_are_its_own(client: Client) -> None:
+    inside = client.namespaced("/app/")
+    async with asyncio.timeout(10), inside.rwlock("x").read():
+        assert not await inside.rwlock("x").write().try_acquire()
+        async with client.rwlock("x").write():
+            assert await inside.rwlock("x").read().try_acquire()
+
+
 async def test_nonsense_is_refused(client: Client) -> None:
     with pytest.raises(ValueError, match="on_loss"):
         client.rwlock("x", on_loss="ignore")  # type: ignore[arg-type]

@@ -197,6 +197,18 @@ async def test_an_object_takes_one_permit(client: Client) -> None:
     await permit.release()
 
 
+async def test_semaphores_of_a_namespace_are_its_own(client: Client) -> None:
+    inside = client.namespaced("/app/")
+    async with inside.semaphore("x", limit=1, ttl=10) as permit:
+        assert await client.keys() == [b"/app/" + permit.key]
+        assert not await inside.semaphore("x", limit=1, ttl=10).try_acquire()
+        with pytest.raises(LimitMismatch):
+            await inside.semaphore("x", limit=2, ttl=10).acquire()
+        async with client.semaphore("x", limit=2, ttl=10):
+            assert await client.count(prefix="x/2/") == 1
+    assert await nothing_left(client)
+
+
 async def test_nonsense_is_refused(client: Client) -> None:
     for limit in (0, -1):
         with pytest.raises(ValueError, match="limit"):

@@ -4,6 +4,7 @@ import asyncio
 import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -12,10 +13,14 @@ from hypothesis import strategies as st
 from etcd_async import (
     Client,
     DecryptionFailed,
+    FutureRevision,
     Isolation,
     KeyValue,
     LeaseNotFound,
     Namespace,
+    PermissionDenied,
+    Range,
+    StatusCode,
     StmResult,
     TooManyConflicts,
     TooManyOps,
@@ -517,6 +522,44 @@ async def test_a_value_that_cant_be_opened_says_so(client: Client, secret: Clien
     kv = await secret.get("plain")
     assert kv is not None
     assert kv.value == b"sealed"
+
+
+class Refusing(Client):
+    """A client some of whose reads are refused, as by a member that is behind or by permissions."""
+
+    def __init__(self, endpoint: str, refusal: Callable[[Range], Exception | None]) -> None:
+        super().__init__(endpoint)
+        self._refusal = refusal
+
+    async def do(self, op: Any, **options: Any) -> Any:
+        if isinstance(op, Range) and (error := self._refusal(op)):
+            raise error
+        return await super().do(op, **options)
+
+
+async def test_a_member_that_is_behind_is_asked_to_catch_up(etcd_server: EtcdServer, client: Client) -> None:
+    await client.put_many({"a": "1", "b": "2"})
+
+    def behind(op: Range) -> Exception | None:
+        return FutureRevision(StatusCode.OUT_OF_RANGE, "required revision is a future one") if op.serializable else None
+
+    async def read(t: Transaction) -> list[int]:
+        return [await number(t, "a"), await number(t, "b")]
+
+    async with Refusing(etcd_server.endpoint, behind) as refusing:
+        assert (await refusing.stm(read)).value == [1, 2]
+
+
+async def test_an_error_of_reading_ahead_comes_alone(etcd_server: EtcdServer) -> None:
+    def forbidden(op: Range) -> Exception | None:
+        return PermissionDenied(StatusCode.PERMISSION_DENIED, "no") if op.key != b"a" else None
+
+    async def nothing(t: Transaction) -> None:
+        return
+
+    async with Refusing(etcd_server.endpoint, forbidden) as refusing:
+        with pytest.raises(PermissionDenied):
+            await refusing.stm(nothing, prefetch=["a", "b", "c"])
 
 
 # Many at once.

@@ -1,8 +1,11 @@
-from collections.abc import Sequence
+import copy
+import pickle
+from collections.abc import Callable, Sequence
 
 import pytest
 
-from etcd_async.types import Batch, Event, KeyValue, RangeResult, Service
+from etcd_async.errors import DecryptionFailed
+from etcd_async.types import Batch, Event, KeyValue, RangeResult, Service, UnreadableKeyValue
 
 
 def test_a_value_reads_as_text_and_as_json() -> None:
@@ -52,3 +55,28 @@ def test_services_with_equal_names_and_metadata_are_equal_and_hashable() -> None
     assert one == Service("billing", "1", "h:1", {"zone": "a"})
     assert one != Service("billing", "1", "h:1")
     assert len({one, Service("billing", "1", "h:1", {"zone": "a"})}) == 1
+
+
+KNOWN = KeyValue(b"k", b"sealed", 1, 2, 3, 4)
+UNREADABLE = UnreadableKeyValue(KNOWN, DecryptionFailed(b"/ns/k", "it was changed"))
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda kv: pickle.loads(pickle.dumps(kv))])
+def test_a_key_that_can_not_be_read_can_be_copied(copied: Callable[[KeyValue], KeyValue]) -> None:
+    other = copied(UNREADABLE)
+    assert isinstance(other, UnreadableKeyValue)
+    assert other == UNREADABLE
+    assert hash(other) == hash(UNREADABLE)
+    assert (other.create_revision, other.version, other.lease) == (1, 3, 4)
+    with pytest.raises(DecryptionFailed, match="/ns/k"):
+        _ = other.value
+
+
+def test_a_key_that_can_not_be_read_shows_nothing_and_equals_no_other() -> None:
+    assert repr(UNREADABLE) == "<UnreadableKeyValue b'k': it was changed>"
+    assert UNREADABLE != KNOWN
+    assert KNOWN != UNREADABLE
+    assert UnreadableKeyValue(KeyValue(b"k", mod_revision=3), UNREADABLE.error) != UNREADABLE
+    for read in (UNREADABLE.text, UNREADABLE.json):
+        with pytest.raises(DecryptionFailed):
+            read()

@@ -94,6 +94,7 @@ def _changed(**changes: object) -> str:
         "{}",
         "null",
         b"\xff",
+        "[" * 100_000,
         _changed(format="other"),
         _changed(version=2),
         _changed(primary="nope"),
@@ -190,3 +191,62 @@ def test_a_much_used_key_asks_to_be_replaced_long_before_it_refuses(monkeypatch:
     assert ring.open(NAME, sealed) == b"v"
     ring.set_primary(ring.add_key())
     ring.seal(NAME, b"")
+
+
+def test_a_ring_is_read_from_text() -> None:
+    with pytest.raises(TypeError, match="text must be str or bytes, not dict"):
+        Keyring.from_json({})  # type: ignore[arg-type]
+
+
+def test_a_crash_while_writing_does_not_stop_later_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In containers every process has the same id, so what a dead one left behind must not be in the way."""
+    path = tmp_path / "ring.json"
+
+    def crash(*_: object, **__: object) -> None:
+        raise OSError("power cut")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", crash)
+        patch.setattr(Path, "unlink", lambda *_, **__: None)
+        with pytest.raises(OSError, match="power cut"):
+            Keyring([ONE]).to_file(path)
+    assert len(os.listdir(tmp_path)) == 1
+    Keyring([ONE]).to_file(path)
+    assert Keyring.from_file(path).ids == Keyring([ONE]).ids
+
+
+def test_a_file_that_can_not_be_written_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "ring.json").mkdir()
+    with pytest.raises(OSError, match="irectory"):
+        Keyring([ONE]).to_file(tmp_path / "ring.json")
+    assert os.listdir(tmp_path) == ["ring.json"]
+
+
+def test_a_link_is_replaced_and_not_written_through(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_text("kept")
+    link = tmp_path / "ring.json"
+    link.symlink_to(elsewhere)
+    Keyring([ONE]).to_file(link)
+    assert elsewhere.read_text() == "kept"
+    assert Keyring.from_file(link).ids == Keyring([ONE]).ids
+
+
+def test_threads_may_write_the_same_file(tmp_path: Path) -> None:
+    ring, path = Keyring([ONE]), tmp_path / "ring.json"
+    errors: list[Exception] = []
+
+    def work() -> None:
+        try:
+            for _ in range(20):
+                ring.to_file(path)
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not errors
+    assert os.listdir(tmp_path) == ["ring.json"]
