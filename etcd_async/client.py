@@ -39,8 +39,9 @@ from etcd_async.servers import Servers
 from etcd_async.services import Services
 from etcd_async.types import Service
 
-if TYPE_CHECKING:  # whoever passes one has imported it; the others need not wait for cryptography
+if TYPE_CHECKING:  # whoever passes one has imported it; the others need not wait for what it needs
     from etcd_async.crypto import Encryption
+    from etcd_async.telemetry import Telemetry
 
 __all__ = ["Client", "ClientOptions", "Namespace"]
 
@@ -171,6 +172,7 @@ class ClientOptions(TypedDict, total=False):
     encryption: Encryption | None
     transport: TransportOptions | None
     endpoint_sync: float | None
+    telemetry: Telemetry | None
 
 
 class Client(Namespace, Servers):
@@ -197,6 +199,7 @@ class Client(Namespace, Servers):
         transport: Limits and times of connections.
         endpoint_sync: Seconds between two looks at where the members may be reached (`sync_endpoints`), from the first
             call on; None for never. Failures are logged, and change nothing.
+        telemetry: Where traces and metrics of calls go; see `etcd_async.telemetry`.
 
     Attributes:
         auth: Users, roles and permissions of the cluster.
@@ -217,6 +220,7 @@ class Client(Namespace, Servers):
         encryption: Encryption | None = None,
         transport: TransportOptions | None = None,
         endpoint_sync: float | None = None,
+        telemetry: Telemetry | None = None,
     ) -> None:
         _check_timeout(timeout)
         check_interval(endpoint_sync)
@@ -228,7 +232,9 @@ class Client(Namespace, Servers):
         if not isinstance(encryption, Cipher | None):
             raise TypeError(f"encryption must be an Encryption, not {type(encryption).__name__}")
         tasks = Tasks(self._crashed)
-        caller = Caller(
+        if telemetry is not None and not hasattr(telemetry, "caller"):
+            raise TypeError(f"telemetry must be a Telemetry, not {type(telemetry).__name__}")
+        caller = (Caller if telemetry is None else telemetry.caller)(
             addresses,
             tls=tls,
             options=transport or TransportOptions(),

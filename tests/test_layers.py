@@ -21,6 +21,7 @@ LAYERS: list[set[str]] = [
     {"_transport"},
     {
         "crypto",
+        "telemetry",
         "kv",
         "compound",
         "lease",
