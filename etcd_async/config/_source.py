@@ -195,9 +195,9 @@ class ConfigSource:
         In a task of their own: whoever waits for it may be cancelled, the change goes to its end.
         """
         ends: list[int] = []
+        when = [lock.owned, *stored.unchanged()]
 
         async def work() -> None:
-            when = [lock.owned, *stored.unchanged()]
             mark = await self._client.txn(when, [begun(stored)], timeout=timeout)
             if mark.succeeded:
                 change = _Change(self._client, stored, mark.revision, timeout)

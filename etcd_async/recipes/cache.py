@@ -178,6 +178,8 @@ class Cache:
         try:
             while True:
                 self._tell(await self._follow.next())
+        except StopAsyncIteration:
+            pass  # the body was left, by a cancellation that did not wait for this task
         except EtcdError as error:
             self._error = error
             self._wake()

@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
-import random
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import replace
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 import anyio
 
-from etcd_async.errors import ClientClosed, Compacted, DecryptionFailed, EtcdError, LeaseNotFound
+from etcd_async.errors import ClientClosed, Compacted, EtcdError, LeaseNotFound
 from etcd_async.lease import Lease, check_ttl
-from etcd_async.options import Backoff
 from etcd_async.recipes._follow import Follow
+from etcd_async.recipes._instances import check_metadata, from_json, key_of, matches, prefix_of, to_json
+from etcd_async.recipes._patience import Pauses, is_transient
 from etcd_async.services import Services
-from etcd_async.types import Event, KeyValue, Service, ServiceChange
+from etcd_async.types import Event, Service, ServiceChange
 
-__all__ = ["Registration", "ServiceWatch", "discover", "matches"]
+__all__ = ["Registration", "ServiceWatch", "discover"]
 
 _log = logging.getLogger("etcd_async.registry")
-_BACKOFF = Backoff(initial=0.1, maximum=2.0)
 
 
 class Registration:
@@ -40,13 +38,13 @@ class Registration:
     def __init__(self, client: Services, service: Service, *, ttl: float) -> None:
         self._client = client
         self._ttl = check_ttl(ttl)
-        self._key, self._value = _key_of(service), _to_json(service)
+        self._key, self._value = key_of(service), to_json(service)
         self._service = service
         self._is_entered = False
         self._lease: Lease | None = None
         self._revision = 0  # of our last write
+        self._error: Exception | None = None  # why nobody heals it any more
         self._changed = anyio.Event()
-        self._gone = anyio.Event()
 
     @property
     def service(self) -> Service:
@@ -64,9 +62,15 @@ class Registration:
         return self._lease is not None and not self._lease.is_lost
 
     async def registered(self) -> None:
-        """Wait until the instance is registered: at once, unless its lease is just being replaced."""
+        """
+        Wait until the instance is registered: at once, unless its lease is just being replaced.
+
+        Raises:
+            ClientClosed: The client was closed: it never will be again.
+            RuntimeError: The body was not entered, or was left.
+        """
         while not self.is_registered:
-            await self._changed.wait()
+            await self._news()
 
     async def update(self, *, address: str | None = None, metadata: Mapping[str, str] | None = None) -> None:
         """
@@ -74,7 +78,7 @@ class Registration:
 
         Raises:
             Unavailable: No server answered. The change is kept, and made with the next registration if not before.
-            RuntimeError: The body was not entered, or was left.
+            ClientClosed, RuntimeError: As `registered`.
         """
         await self._change(
             replace(
@@ -93,10 +97,9 @@ class Registration:
         await self._change(replace(self._service, is_healthy=is_healthy, note=note))
 
     async def _change(self, changed: Service) -> None:
-        if not self._is_entered:
-            raise RuntimeError("enter the registration first: async with client.register(...) as registration")
-        _key_of(changed)
-        self._value, self._service = _to_json(changed), changed
+        self._check()
+        key_of(changed)
+        self._value, self._service = to_json(changed), changed
         while True:
             await self.registered()
             lease = self._lease
@@ -104,25 +107,27 @@ class Registration:
                 await self._put(lease)
             except LeaseNotFound:  # this side has not heard of it yet
                 while self._lease is lease:
-                    await self._gone.wait()
+                    await self._news()
             else:
                 return
 
     async def __aenter__(self) -> Self:
         if self._is_entered:
             raise RuntimeError("this registration is entered already: make another with client.register(...)")
-        self._is_entered = True
+        self._is_entered, self._error = True, None
         try:
             await self._register()
         except BaseException:
             self._is_entered = False
             raise
         self._healer = self._client.background("etcd_async.registration", self._heal)
+        self._healer.future.add_done_callback(lambda _: self._end(ClientClosed()))
         return self
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self._end(RuntimeError("the registration was left"))
         self._healer.cancel()
         try:
             await asyncio.wait([self._healer.future])  # it may be about to take a lease
@@ -139,7 +144,11 @@ class Registration:
             await lease.__aexit__(None, None, None)
             raise
         self._lease = lease
-        self._changed.set()
+        self._wake()
+
+    def _wake(self) -> None:
+        changed, self._changed = self._changed, anyio.Event()
+        changed.set()
 
     async def _put(self, lease: Lease | None) -> None:
         put = await self._client.put(self._key, self._value, lease=lease)
@@ -147,11 +156,23 @@ class Registration:
 
     async def _deregister(self) -> None:
         lease, self._lease = self._lease, None
-        self._changed = anyio.Event()
-        gone, self._gone = self._gone, anyio.Event()
-        gone.set()
+        self._wake()
         if lease is not None:
             await lease.__aexit__(None, None, None)
+
+    async def _news(self) -> None:
+        self._check()
+        await self._changed.wait()
+
+    def _check(self) -> None:
+        if not self._is_entered:
+            raise RuntimeError("enter the registration first: async with client.register(...) as registration")
+        if self._error is not None:
+            raise self._error
+
+    def _end(self, error: Exception) -> None:
+        self._error = self._error or error
+        self._wake()
 
     async def _heal(self) -> None:
         while (lease := self._lease) is not None:
@@ -180,12 +201,15 @@ class Registration:
 
     async def _deleted(self) -> None:
         """Wait until somebody deletes the key; forever if it can't be watched: the lease is what counts."""
-        try:
-            while not await self._deletion_seen():
-                pass
-        except EtcdError as error:
-            _log.info("the key of %s/%s can't be watched: %s", *self._names, error)
-            await anyio.sleep_forever()
+        pauses = Pauses()
+        while True:
+            try:
+                if await self._deletion_seen():
+                    return
+                pauses.reset()
+            except EtcdError as error:
+                _log.info("the key of %s/%s can't be watched: %s", *self._names, error)
+                await (pauses.pause() if is_transient(error) else anyio.sleep_forever())
 
     async def _deletion_seen(self) -> bool:
         """Wait for the deletion; False to begin again, since the history in between is compacted away."""
@@ -203,7 +227,7 @@ class Registration:
         return False
 
     async def _register_stubbornly(self) -> None:
-        delay = _BACKOFF.initial
+        pauses = Pauses()
         while True:
             try:
                 return await self._register()
@@ -211,8 +235,7 @@ class Registration:
                 return None
             except EtcdError as error:
                 _log.info("registering %s/%s failed, trying again: %s", *self._names, error)
-            await anyio.sleep(delay * random.uniform(1 - _BACKOFF.jitter, 1 + _BACKOFF.jitter))
-            delay = min(delay * _BACKOFF.factor, _BACKOFF.maximum)
+            await pauses.pause()
 
     @property
     def _names(self) -> tuple[str, str]:
@@ -223,14 +246,10 @@ async def discover(
     client: Services, name: str, *, metadata: Mapping[str, str] | None = None, healthy_only: bool = False
 ) -> list[Service]:
     """Return the registered instances of a service, in the order of their ids."""
-    found = await client.range(prefix=_prefix_of(name))
-    services = [service for kv in found if (service := _from_json(kv)) is not None]
+    check_metadata(metadata)
+    found = await client.range(prefix=prefix_of(name))
+    services = [service for kv in found if (service := from_json(kv)) is not None]
     return [each for each in services if matches(each, metadata) and (each.is_healthy or not healthy_only)]
-
-
-def matches(service: Service, metadata: Mapping[str, str] | None) -> bool:
-    """Return whether an instance has all of *metadata*."""
-    return metadata is None or metadata.items() <= dict(service.metadata).items()
 
 
 class ServiceWatch:
@@ -243,7 +262,7 @@ class ServiceWatch:
     """
 
     def __init__(self, client: Services, name: str) -> None:
-        self._follow = Follow(client, _prefix_of(name))
+        self._follow = Follow(client, prefix_of(name))
         self._known: dict[bytes, Service] = {}
         self._changes: deque[ServiceChange] = deque()
 
@@ -272,67 +291,9 @@ class ServiceWatch:
 
     def _change(self, event: Event) -> ServiceChange | None:
         before = self._known.pop(event.kv.key, None)
-        after = _from_json(event.kv) if event.type == "put" else None
+        after = from_json(event.kv) if event.type == "put" else None
         if after is None:
             return None if before is None else ServiceChange("removed", before)
         self._known[event.kv.key] = after
         kind: Literal["added", "modified"] = "added" if before is None else "modified"
         return None if after == before else ServiceChange(kind, after)
-
-
-def _prefix_of(name: str) -> bytes:
-    if not isinstance(name, str):
-        raise TypeError(f"name must be str, not {type(name).__name__}")
-    if not name or "/" in name:
-        raise ValueError(f"name must not be empty or contain a slash: {name!r}")
-    return f"services/{name}/".encode()
-
-
-def _key_of(service: Service) -> bytes:
-    if not isinstance(service, Service):
-        raise TypeError(f"service must be a Service, not {type(service).__name__}")
-    for name, text in (("id", service.id), ("address", service.address), ("note", service.note)):
-        if not isinstance(text, str):
-            raise TypeError(f"{name} must be str, not {type(text).__name__}")
-    if not service.id or "/" in service.id:
-        raise ValueError(f"id must not be empty or contain a slash: {service.id!r}")
-    if not service.address:
-        raise ValueError("address must not be empty")
-    if not isinstance(service.is_healthy, bool):
-        raise TypeError(f"is_healthy must be bool, not {type(service.is_healthy).__name__}")
-    if not isinstance(service.metadata, Mapping):
-        raise TypeError(f"metadata must map str to str, not be {type(service.metadata).__name__}")
-    if not all(isinstance(part, str) for pair in service.metadata.items() for part in pair):
-        raise TypeError("metadata must map str to str")
-    return _prefix_of(service.name) + service.id.encode()
-
-
-def _to_json(service: Service) -> bytes:
-    fields: dict[str, Any] = {
-        "name": service.name,
-        "id": service.id,
-        "address": service.address,
-        "metadata": dict(service.metadata),
-    }
-    if not service.is_healthy or service.note:
-        fields |= {"healthy": service.is_healthy, "note": service.note}
-    return json.dumps(fields, separators=(",", ":"), ensure_ascii=False).encode()
-
-
-def _from_json(kv: KeyValue) -> Service | None:
-    try:
-        fields = kv.json()
-        service = Service(
-            fields["name"],
-            fields["id"],
-            fields["address"],
-            fields["metadata"],
-            is_healthy=fields.get("healthy", True),
-            note=fields.get("note", ""),
-        )
-        if _key_of(service) != kv.key:
-            raise ValueError("its name and id are not those of the key")
-    except (ValueError, TypeError, LookupError, RecursionError, DecryptionFailed) as error:
-        _log.warning("the value of %r does not describe a service: %s", kv.key, error)
-        return None
-    return service

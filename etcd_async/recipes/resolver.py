@@ -14,7 +14,8 @@ import anyio
 from etcd_async._keys import check_patience
 from etcd_async.errors import EtcdError, NoInstance
 from etcd_async.recipes._balance import Balancer, Policy
-from etcd_async.recipes.registry import ServiceWatch, matches
+from etcd_async.recipes._instances import check_metadata, matches
+from etcd_async.recipes.registry import ServiceWatch
 from etcd_async.services import Services
 from etcd_async.types import Service, ServiceChange
 
@@ -46,10 +47,11 @@ class Resolver:
         self._client = client
         self._watch = ServiceWatch(client, name)
         self._balancer = Balancer(policy, Random())
+        check_metadata(metadata)
         self._metadata = None if metadata is None else dict(metadata)
         self._changed = anyio.Event()
         self._error: EtcdError | None = None
-        self._is_entered = False
+        self._is_entered = self._is_left = False
 
     @property
     def instances(self) -> list[Service]:
@@ -64,6 +66,7 @@ class Resolver:
         Raises:
             NoInstance: There is none, or none is healthy.
             EtcdError: The watch has ended (permission taken away, client closed), and why.
+            RuntimeError: The body was left.
         """
         self._check()
         service = self._balancer.pick(time.monotonic())
@@ -81,7 +84,11 @@ class Resolver:
         self._balancer.succeeded(service)
 
     async def ready(self, *, timeout: float | None = None) -> None:
-        """Wait until there is a healthy instance; `NoInstance` after *timeout* seconds (None: no limit)."""
+        """
+        Wait until there is a healthy instance; `NoInstance` after *timeout* seconds (None: no limit).
+
+        Other errors are those of `pick`.
+        """
         check_patience(timeout)
         with anyio.move_on_after(timeout) as limit:
             while not self._has_healthy():
@@ -106,6 +113,8 @@ class Resolver:
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self._is_left = True
+        self._wake()
         self._task.cancel()
         try:
             await asyncio.wait([self._task.future])
@@ -137,5 +146,7 @@ class Resolver:
     def _check(self) -> None:
         if not self._is_entered:
             raise RuntimeError("enter the resolver first: async with client.resolver(...) as resolver")
+        if self._is_left:
+            raise RuntimeError("the resolver was left: what it knows is no longer kept up to date")
         if self._error is not None:
             raise self._error

@@ -1,58 +1,44 @@
 """
-A process of its own that contends: ``python contender.py endpoint recipe name seed``.
+A process of several contenders: ``python contender.py endpoint ttl seed name...``.
 
-``rwlock`` and ``semaphore`` take it again and again, and note in the journal that they are in; ``bank`` moves money
-from account to account. It goes on until its standard input ends, and may be killed at any time.
+Each contender, one for each *name*, takes the lock ``lock`` and then leads in the election ``election``, again and
+again. What it does inside it writes to ``said/lock/<name>`` or ``said/election/<name>``, guarded by ``owned``, with its
+fencing token. It goes on until the standard input of the process ends.
 """
 
 import asyncio
 import random
 import sys
-from contextlib import suppress
 
-from etcd_async import Client, LockLost, Transaction
-from tests.faults.holder import end_of_input
-from tests.faults.judging import holdings, note
-
-TTL = 1.0
-CONTENDERS = 3
+from etcd_async import Client, Leadership, LeaseLost, Lock, put
+from tests.faults.ending import work_until_input_ends
 
 
-async def contend(client: Client, recipe: str, name: bytes, chance: random.Random) -> None:
+async def speak(client: Client, held: Lock | Leadership, key: str, times: int) -> None:
+    """Write the token so many times, for as long as it is ours."""
+    for _ in range(times):
+        written = await client.txn([held.owned], [put(key, str(held.fencing_token))])
+        if not written.succeeded:
+            return
+
+
+async def contend(client: Client, name: str, ttl: float, chooser: random.Random) -> None:
+    election = client.election("election", identity=name, ttl=ttl)
     while True:
-        holding = chance.choice(holdings(client, name, recipe, ttl=TTL))
-        with suppress(LockLost):  # on a machine that is busy enough
-            async with holding:
-                for _ in range(chance.randint(1, 3)):
-                    await note(client, holding, name)
+        try:
+            async with client.lock("lock", ttl=ttl) as lock:
+                await speak(client, lock, f"said/lock/{name}", chooser.randint(1, 5))
+            async with election.campaign() as leadership:
+                await leadership.proclaim(f"{name} leads")
+                await speak(client, leadership, f"said/election/{name}", chooser.randint(1, 5))
+        except LeaseLost as lost:  # the machine was too busy for a whole term; the judge needs no more than to know
+            await client.put(f"lost/{name}", str(lost))
 
 
-async def bank(client: Client, name: bytes, chance: random.Random) -> None:
-    accounts = [name + b"/%d" % each for each in range(5)]
-
-    async def move(t: Transaction) -> None:
-        source, target = chance.sample(accounts, 2)
-        have = [int(kv.value) for account in (source, target) if (kv := await t.get(account))]
-        amount = chance.randint(0, have[0])
-        t.put(source, str(have[0] - amount))
-        t.put(target, str(have[1] + amount))
-
-    while True:
-        await client.stm(move)
-
-
-async def main(endpoint: str, recipe: str, name: str, seed: str) -> None:
-    chance = random.Random(int(seed))
+async def main(endpoint: str, ttl: str, seed: str, *names: str) -> None:
     async with Client(endpoint) as client:
-        works = [bank(client, name.encode(), chance)] if recipe == "bank" else []
-        works += [contend(client, recipe, name.encode(), chance) for _ in range(0 if works else CONTENDERS)]
-        tasks = [asyncio.create_task(each) for each in works]
-        await asyncio.wait([asyncio.create_task(end_of_input()), *tasks], return_when=asyncio.FIRST_COMPLETED)
-        for task in tasks:
-            task.cancel()
-        for ended in await asyncio.gather(*tasks, return_exceptions=True):
-            if not isinstance(ended, asyncio.CancelledError):
-                raise ended or AssertionError("it goes on until it is told to end")
+        chooser = random.Random(seed)
+        await work_until_input_ends(*(contend(client, name, float(ttl), chooser) for name in names))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ import itertools
 import os
 import random
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,19 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from etcd_async import Client, EtcdError, KeyValue, LeaseNotFound, LockLost, LockTimeout, Transaction, Unavailable
+from etcd_async import (
+    BarrierFull,
+    BarrierTimeout,
+    Client,
+    EtcdError,
+    Event,
+    KeyValue,
+    LeaseNotFound,
+    LockLost,
+    LockTimeout,
+    Transaction,
+    Unavailable,
+)
 from etcd_async.testing import EtcdServer, FaultProxy
 from tests.faults.processes import ROOT
 from tests.faults.sharing import RULES, history, holdings, judge, note
@@ -94,6 +106,70 @@ async def test_random_contenders_keep_the_order_and_leave_nothing(
         assert len(verdict.entered) >= sum(plan.fate == "stays" for plan in several) - sum(
             plan.fate == "is revoked" for plan in several
         )
+        assert await one.keys(prefix=name + b"/") == []
+        assert await one.leases.list() == []
+
+
+@dataclass(frozen=True)
+class Visit:
+    """What one member of a double barrier does: in how many rounds it takes part, and when it is cancelled, if ever."""
+
+    rounds: int
+    client: int
+    cancelled_after: int | None
+
+
+visits = st.builds(
+    Visit,
+    rounds=st.integers(1, 3),
+    client=st.integers(0, 1),
+    cancelled_after=st.one_of(st.none(), st.none(), st.integers(0, 120)),
+)
+
+
+async def take_part(client: Client, name: bytes, visit: Visit) -> None:
+    for _ in range(visit.rounds):
+        with suppress(BarrierFull, BarrierTimeout):
+            async with client.double_barrier(name, 3, ttl=60, timeout=0.3) as barrier:
+                await client.put(name + b".journal", barrier.key)
+
+
+async def visited(client: Client, name: bytes, visit: Visit) -> None:
+    task = start(take_part(client, name, visit))
+    if visit.cancelled_after is not None:
+        await turns(visit.cancelled_after)
+        task.cancel()
+    await within(asyncio.wait([task]), 20)
+    if not task.cancelled():
+        task.result()
+
+
+def rounds_of(events: Iterable[Event], name: bytes) -> list[set[bytes]]:
+    """Return who was in, by round: from when the mark is made until it is taken away."""
+    rounds: list[set[bytes]] = []
+    is_open = False
+    for event in events:
+        if event.kv.key == name + b"/ready":
+            is_open = event.type == "put"
+            rounds += [set()] if is_open else []
+        elif event.kv.key == name + b".journal":
+            assert is_open
+            rounds[-1].add(event.kv.value)
+    return rounds
+
+
+@given(st.lists(visits, min_size=3, max_size=9))
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+async def test_random_members_of_a_double_barrier_are_never_too_many_and_leave_nothing(
+    server: EtcdServer, several: list[Visit]
+) -> None:
+    name = next(names)
+    async with Client(server.endpoint) as one, Client(server.endpoint) as two:
+        begin = (await one.put("/begin", "")).revision
+        clients = [one, two]
+        await within(asyncio.gather(*(visited(clients[visit.client], name, visit) for visit in several)), 30)
+        rounds = rounds_of(await history(one, begin), name)
+        assert all(len(members) <= 3 for members in rounds)
         assert await one.keys(prefix=name + b"/") == []
         assert await one.leases.list() == []
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from etcd_async import Client, Compacted, Service, ServiceChange
+from etcd_async import Client, ClientClosed, Compacted, DeadlineExceeded, Service, ServiceChange
 from etcd_async.testing import EtcdServer
 from tests.integration.support import until_expired
 from tests.support.live import running, take, until, within
@@ -276,3 +276,48 @@ async def test_a_snapshot_whose_revision_is_compacted_at_once_is_taken_again(
     monkeypatch.setattr(client, "watch", compacted_once)
     async with client.register(BILLING), client.watch_service("billing") as changes:
         assert await take(changes, 1) == [ServiceChange("added", BILLING)]
+
+
+async def test_whoever_waits_for_a_registration_is_told_that_it_ended(etcd_server: EtcdServer, client: Client) -> None:
+    closing = Client(etcd_server.endpoint)
+    async with closing.register(BILLING, ttl=60) as registration:
+        await closing.aclose()
+        for work in (registration.registered(), registration.update(address="h:1"), registration.set_health(True)):
+            with pytest.raises(ClientClosed):
+                await within(work)
+    for work in (registration.registered(), registration.update(address="h:1")):
+        with pytest.raises(RuntimeError, match="enter the registration first"):
+            await within(work)
+
+
+async def test_a_deletion_is_noticed_though_the_key_could_not_be_watched_at_first(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, may_watch = client.watch, asyncio.Event()
+
+    def out_of_reach(*arguments: Any, **options: Any) -> Any:
+        if not may_watch.is_set():
+            may_watch.set()
+            raise DeadlineExceeded("the watch was not registered")
+        return whole(*arguments, **options)
+
+    monkeypatch.setattr(client, "watch", out_of_reach)
+    async with client.register(BILLING) as registration:
+        await within(may_watch.wait())
+        await client.delete("services/billing/billing-1")
+
+        async def is_back() -> bool:
+            return await client.discover("billing") == [registration.service]
+
+        await until(is_back)
+
+
+@pytest.mark.parametrize("metadata", ["zone", {"zone": 1}, [("zone", "a")]])
+async def test_what_is_no_metadata_is_refused_before_anything_is_read(metadata: Any) -> None:
+    client = Client("localhost:1")
+    with pytest.raises(TypeError, match="metadata must map str to str"):
+        await client.discover("billing", metadata=metadata)
+    with pytest.raises(TypeError, match="metadata must map str to str"):
+        client.resolver("billing", metadata=metadata)
+    with pytest.raises(TypeError, match="metadata must map str to str"):
+        client.register(Service("billing", "1", "h:1", metadata))

@@ -127,3 +127,13 @@ async def test_a_registration_that_was_taken_over_does_not_fight(client: Client,
     async with Client(etcd_server.endpoint) as other, client.register(ONE), other.register(newer):
         await client.put("x", "")
         assert await client.discover("billing") == [newer]
+
+
+async def test_what_was_left_picks_nothing_and_keeps_nobody_waiting(client: Client) -> None:
+    async with client.resolver("billing") as resolver:
+        waiting = asyncio.ensure_future(resolver.ready())
+        await client.get("/k")
+    with pytest.raises(RuntimeError, match="the resolver was left"):
+        await within(waiting)
+    with pytest.raises(RuntimeError, match="the resolver was left"):
+        resolver.pick()

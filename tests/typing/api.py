@@ -13,6 +13,7 @@ import etcd_async.config
 from etcd_async import (
     TLS,
     Alarm,
+    Claim,
     Client,
     Event,
     HashKV,
@@ -25,6 +26,7 @@ from etcd_async import (
     Service,
     Snapshot,
     SnapshotChunk,
+    Ticket,
     create_revision,
     delete,
     get,
@@ -153,6 +155,8 @@ async def leases(client: Client) -> None:
         assert_type(lease.ttl, float)
         assert_type(lease.is_lost, bool)
     granted = await client.leases.grant(30)
+    async with client.keep_lease(granted) as kept:
+        kept.leave_standing()
     assert_type(granted, LeaseGrant)
     assert_type(await client.leases.time_to_live(granted.id, keys=True), LeaseTimeToLive)
     assert_type(await client.leases.list(), list[int])
@@ -207,7 +211,11 @@ async def coordination(client: Client) -> None:
     election = client.election("leader/scheduler", identity="node-1", ttl=10)
     async with election.campaign() as leadership:
         await leadership.proclaim("v2")
+        assert_type(leadership.ticket, Ticket)
+        async with election.resume(Ticket.from_json(leadership.ticket.to_json())) as resumed:
+            assert_type(await resumed.suspend(), Ticket)
     assert_type(await election.leader(), bytes | None)
+    assert_type(await election.leading(), KeyValue | None)
     async for leader in election.observe():
         assert_type(leader, bytes)
 
@@ -258,6 +266,22 @@ async def coordination_of_several(client: Client) -> None:
     await client.barrier("x").wait(timeout=1.5)
     async with client.double_barrier("x", 3) as barrier:
         assert_type(barrier, etcd_async.DoubleBarrier)
+
+
+async def queues(client: Client) -> None:
+    assert_type(await client.queue("jobs").put("1"), bytes)
+    queue = client.priority_queue("jobs", ttl=10)
+    await queue.put(b"1", priority=-1, timeout=None)
+    async with queue.claim(timeout=5, on_loss="signal") as item:
+        assert_type(item, Claim)
+        assert_type(item.value, bytes)
+        assert_type(item.kv, KeyValue)
+        assert_type(item.priority, int)
+        assert_type(item.fencing_token, int)
+        await client.txn(when=[item.owned], then=[delete(item.key)])
+        await item.acknowledge()
+        await item.release()
+    assert_type(await queue.size(), int)
 
 
 async def services(client: Client) -> None:
