@@ -43,7 +43,8 @@ class FakeStream:
         self.metadata = metadata
         self.sent: list[bytes] = []
         self.is_ended = False
-        self.is_cancelled = self.is_amid_message = False
+        self.is_cancelled = False
+        self.partial = 0
         self._answers = deque(answers)
         self._news = asyncio.Event()
         self._done = asyncio.Event()
