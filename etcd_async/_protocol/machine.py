@@ -66,7 +66,7 @@ class Machine(Protocol[Request, Response, Output]):
         ...
 
     def heard(self, now: float) -> None:
-        """Take a sign of life of the stream that is no whole answer: one is just coming in."""
+        """Take a sign of life of the stream that is no whole answer: more of one has come in."""
         ...
 
     def stalled(self, now: float) -> str | None:

@@ -17,7 +17,7 @@ PATIENCE: Final = 2.0
 """Seconds without a word that condemn a stream on which something waits for its answer: a creation, or a knock."""
 
 MAX_PATIENCE: Final = 64.0
-"""What that grows to, twofold each time, while no stream says a word: the server may just be slow."""
+"""What that grows to, twofold each time, until a stream has answered everything: the server may just be slow."""
 
 
 def knock(wire_id: int) -> WatchCreateRequest:
@@ -44,7 +44,8 @@ class Pulse:
     @property
     def patience(self) -> float:
         """How long the stream may be silent while something waits for its answer."""
-        return float(min(PATIENCE * 2**self._condemned, MAX_PATIENCE))
+        doublings = min(self._condemned, 16)  # far past the maximum; keeps the power finite
+        return float(min(PATIENCE * 2**doublings, MAX_PATIENCE))
 
     def opened(self, now: float) -> None:
         """Begin with a fresh stream."""
@@ -56,12 +57,13 @@ class Pulse:
     def heard(self, now: float) -> None:
         """Take a sign of life."""
         self._heard = now
-        self._condemned = 0
         self._is_condemned = False
 
     def waits(self, is_waiting: bool, now: float) -> None:
         """Hear whether something on the stream waits for its answer now."""
-        if is_waiting and not self._is_waiting:
+        if not is_waiting:
+            self._condemned = 0
+        elif not self._is_waiting:
             self._waits_since = now
         self._is_waiting = is_waiting
 

@@ -112,7 +112,8 @@ class Call:
         if isinstance(error, AttemptFailed):
             return Unavailable(list(self._attempts), maybe_applied=maybe_applied)
         if isinstance(error, DeadlineExceeded):
-            return DeadlineExceeded(error.args[0], attempts=list(self._attempts), maybe_applied=maybe_applied)
+            attempts = self._attempts | dict.fromkeys(error.attempts)
+            return DeadlineExceeded(error.args[0], attempts=list(attempts), maybe_applied=maybe_applied)
         error.maybe_applied = maybe_applied
         return error
 

@@ -44,9 +44,9 @@ class CallStream:
         return self._stream.connection
 
     @property
-    def is_amid_message(self) -> bool:
-        """Whether a part of a message has come, and the rest has not."""
-        return self._stream.is_amid_message
+    def partial(self) -> int:
+        """How many bytes have come of a message that is not whole yet."""
+        return self._stream.partial
 
     def send(self, payload: bytes) -> None:
         """Queue one message; dropped if the stream is over."""

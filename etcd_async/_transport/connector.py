@@ -184,7 +184,8 @@ class Connector:
 
     async def _make(self, made: list[Connection]) -> None:
         endpoint, tls = self.endpoint, self._tls or TLS()
-        context = ssl_context(tls) if self.is_secure else None
+        # In a thread, for the system's authorities take tens of milliseconds to read, and any file may lie far away.
+        context = await asyncio.to_thread(ssl_context, tls) if self.is_secure else None
 
         def make_link(transport: asyncio.Transport, control: Control) -> Connection:
             connection = self._link(transport, control)

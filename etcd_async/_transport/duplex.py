@@ -92,6 +92,7 @@ class Duplex(Generic[Request, Response, Output]):
         self._avoid: tuple[Endpoint, ...] = ()  # where the last stream was lost
         self._endings = Endings(caller)
         self._has_heard = False  # something sensible, on the present stream
+        self._partial = 0  # what had come of a message, at the last look
         self._news = asyncio.Event()
         self._wanted = asyncio.Event()
         self._wakeup: float | None = None  # when `_speak` looks again by itself
@@ -142,8 +143,9 @@ class Duplex(Generic[Request, Response, Output]):
         await anyio.sleep(SECOND_LOOK)
         if stream is not self._stream:
             return
-        if stream.is_amid_message:
+        if stream.partial not in (0, self._partial):
             self._machine.heard(self._clock())
+        self._partial = stream.partial
         reason = self._machine.stalled(self._clock())
         if reason is not None and self._hearing is not None:
             stream.refused(DeadlineExceeded(reason))
@@ -192,7 +194,7 @@ class Duplex(Generic[Request, Response, Output]):
             return False
         opened_at = self._clock()
         self._avoid = (stream.endpoint,)
-        self._has_heard = False
+        self._has_heard, self._partial = False, 0
         with anyio.CancelScope() as self._hearing:
             await self._hear_out(stream)
         has_lived = self._clock() - opened_at >= self._backoff.maximum

@@ -58,8 +58,11 @@ class Pursuit:
     async def attempts(self, call: Call, attempt: Callable[[Place], Awaitable[T]]) -> T:
         """Make attempts, one after the other, until one succeeds or no other may be made."""
         while True:
-            await self.ready(call)
-            at = self.place(call, call.tried)
+            try:
+                await self.ready(call)
+                at = self.place(call, call.tried)
+            except EtcdError as error:  # earlier attempts may have been carried out all the same
+                raise call.final(error) from error.__cause__
             try:
                 result = await attempt(at)
             except (EtcdError, AttemptFailed) as error:
@@ -75,7 +78,10 @@ class Pursuit:
 
     def place(self, call: Call, excluding: Collection[Endpoint]) -> Place:
         """Return where the next attempt of *call* goes."""
-        endpoint = call.only or self.roster.pool.choose(excluding)
+        return self.place_at(call, call.only or self.roster.pool.choose(excluding))
+
+    def place_at(self, call: Call, endpoint: Endpoint) -> Place:
+        """Return *endpoint* as a place for an attempt of *call*, with the present token."""
         metadata = self._token.metadata if call.method.needs_token else COMMON_METADATA
         return Place(endpoint, self.roster.channel(endpoint), metadata)
 
@@ -84,11 +90,23 @@ class Pursuit:
         decision = self.failed(call, at, error)
         if decision.action is Action.GIVE_UP:
             raise call.final(error) from error.__cause__
-        await self.pause(call, decision.delay, error)
-        while not self.pays(call, decision):
-            await self.pause(call, self.budget.pause(self._random), error)
+        await self.prepare(call, decision, error)
 
-    async def pause(self, call: Call, delay: float, error: EtcdError | AttemptFailed) -> None:
+    async def prepare(self, call: Call, decision: Decision, error: EtcdError | AttemptFailed) -> None:
+        """Wait until the attempt that *decision* is for is due, and paid for."""
+        await self._pause(call, decision.delay, error)
+        while not self.pays(decision):
+            await self._pause(call, self.till_paid(), error)
+
+    def pays(self, decision: Decision) -> bool:
+        """Pay for another attempt, if it costs anything; False if nothing is left."""
+        return not decision.has_cost or self.budget.spend(self.clock())
+
+    def till_paid(self) -> float:
+        """Return after how many seconds to try to pay again."""
+        return self.budget.pause(self._random)
+
+    async def _pause(self, call: Call, delay: float, error: EtcdError | AttemptFailed) -> None:
         """Wait, but neither past the end of the client, nor for a time at which the call has to be over."""
         remaining = call.remaining(self.clock())
         if remaining is not None and remaining <= delay:
@@ -97,13 +115,7 @@ class Pursuit:
             with anyio.move_on_after(delay):
                 await self._closed.wait()
         if self._closed.is_set():
-            raise ClientClosed
-
-    def pays(self, call: Call, decision: Decision) -> bool:
-        """Pay for another attempt, if it costs anything; False if nothing is left."""
-        if not decision.has_cost:
-            return True
-        return self.budget.spend(self.clock())
+            raise call.final(ClientClosed())
 
     def failed(self, call: Call, at: Place, error: EtcdError | AttemptFailed) -> Decision:
         """Take note of a failed attempt, and return what to do next."""

@@ -12,7 +12,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
-from etcd_async._protocol.retry import Action, Outcome
+from etcd_async._protocol.endpoints import Endpoint
+from etcd_async._protocol.retry import Action, Decision, Outcome
 from etcd_async._transport.attempts import Call, outcome_of
 from etcd_async._transport.calls import Slow
 from etcd_async._transport.channel import looks_within
@@ -40,13 +41,16 @@ class Delayed(Exception):
     slow: Slow
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Runner:
     """An attempt under way."""
 
     at: Place
     started: float
-    abandon: Callable[[], object]
+    abandon: Callable[[], object] = lambda: None
+
+
+_HEDGE: Final = Decision(Action.RETRY, has_cost=True)
 
 
 class Race:
@@ -64,8 +68,7 @@ class Race:
         self._call = call
         self._attempt = attempt
         self._running: dict[asyncio.Future[bytes], _Runner] = {}
-        self._tasks: list[asyncio.Task[bytes]] = []
-        self._next: float | None = None  # when to start another
+        self._next: tuple[float, Decision] | None = None  # when to start another, and what for
 
     async def run(self, first: Delayed) -> bytes:
         """Return the first answer; errors are those of `Caller.unary`."""
@@ -77,13 +80,12 @@ class Race:
                     answer = await self._take(future, self._running.pop(future))
                     if answer is not None:
                         return answer
-                if self._next is not None and self._next <= self._pursuit.clock():
-                    await self._start()
+                self._start_if_due()
         finally:
             await self._give_up()
 
     async def _wait(self) -> None:
-        timeout = None if self._next is None else max(0.0, self._next - self._pursuit.clock())
+        timeout = None if self._next is None else max(0.0, self._next[0] - self._pursuit.clock())
         await asyncio.wait(self._running, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
 
     async def _take(self, future: asyncio.Future[bytes], runner: _Runner) -> bytes | None:
@@ -100,28 +102,49 @@ class Race:
         return None
 
     def _go_on_with(self, delayed: Delayed) -> None:
-        """Wait for an attempt that takes long, and let another one start if that can be afforded."""
+        """Wait for an attempt that takes long, and let another one start as soon as that can be afforded."""
         self._add(delayed.slow.answer, _Runner(delayed.at, delayed.started, delayed.slow.abandon))
-        if self._has_untried and self._pursuit.budget.spend(self._pursuit.clock()):
-            self._next = self._pursuit.clock()
+        if self._has_untried:
+            self._plan(_HEDGE)
 
     @property
     def _has_untried(self) -> bool:
-        busy = {runner.at.endpoint for runner in self._running.values()} | self._call.tried
+        busy = self._busy() | self._call.tried
         return any(endpoint not in busy for endpoint in self._pursuit.roster.pool.endpoints)
 
-    async def _start(self) -> None:
+    def _busy(self) -> set[Endpoint]:
+        return {runner.at.endpoint for runner in self._running.values()}
+
+    def _plan(self, decision: Decision) -> None:
+        self._next = (self._pursuit.clock() + decision.delay, decision)
+
+    def _start_if_due(self) -> None:
+        if self._next is None or self._next[0] > self._pursuit.clock():
+            return
+        decision = self._next[1]
+        if self._pursuit.pays(decision):
+            self._start()
+        else:
+            self._next = (self._pursuit.clock() + self._pursuit.till_paid(), decision)
+
+    def _start(self) -> None:
         self._next = None
-        await self._pursuit.ready(self._call)
-        busy = {runner.at.endpoint for runner in self._running.values()}
+        busy = self._busy()
         at = self._pursuit.place(self._call, busy | self._call.tried)
         if at.endpoint in busy:
             at = self._pursuit.place(self._call, busy)
         if at.endpoint in busy:
             return
-        task = asyncio.ensure_future(self._attempt(at))
-        self._tasks.append(task)
-        self._add(task, _Runner(at, self._pursuit.clock(), task.cancel))
+        runner = _Runner(at, self._pursuit.clock())
+        task = asyncio.ensure_future(self._try(runner))
+        runner.abandon = task.cancel
+        self._add(task, runner)
+
+    async def _try(self, runner: _Runner) -> bytes:
+        """Make an attempt; a login that must come first holds up none of the others."""
+        await self._pursuit.ready(self._call)
+        runner.at = self._pursuit.place_at(self._call, runner.at.endpoint)
+        return await self._attempt(runner.at)
 
     def _add(self, answer: asyncio.Future[bytes], runner: _Runner) -> None:
         answer.add_done_callback(_look_at)
@@ -141,9 +164,8 @@ class Race:
         pursuit = self._pursuit
         decision = pursuit.failed(self._call, runner.at, error)
         if not self._running and decision.action is not Action.GIVE_UP:
-            await pursuit.pause(self._call, decision.delay, error)
-            self._next = pursuit.clock()
-            return await self._start()
+            await pursuit.prepare(self._call, decision, error)
+            return self._start()
         remaining = self._call.remaining(pursuit.clock())
         is_over = remaining is not None and remaining <= 0
         if is_over or not self._running or outcome_of(error) in (Outcome.REFUSED, Outcome.FAILED):
@@ -151,21 +173,20 @@ class Race:
             for other in self._running.values():
                 self._call.add(other.at.endpoint, f"no answer for {now - other.started:.1f} s")
             raise self._call.final(error) from error.__cause__
-        if decision.action is not Action.GIVE_UP and pursuit.pays(self._call, decision):
-            self._next = pursuit.clock() + decision.delay
+        if decision.action is not Action.GIVE_UP:
+            self._plan(decision)
         return None
 
     async def _give_up(self) -> None:
-        """Abandon every attempt; one that said in this very turn that it is slow goes on otherwise."""
-        for runner in self._running.values():
+        """Abandon every attempt; one that says in this very turn that it is slow goes on otherwise."""
+        for answer, runner in self._running.items():
             runner.abandon()
-        if tasks := [task for task in self._tasks if not task.done()]:
+            if answer.done():
+                _abandon(answer)
+            else:
+                answer.add_done_callback(_abandon)  # whoever cancels may do so again, and end the wait below
+        if tasks := [each for each in self._running if isinstance(each, asyncio.Task) and not each.done()]:
             await asyncio.wait(tasks)
-        for answer in self._running:
-            error = None if answer.cancelled() or not answer.done() else answer.exception()
-            if isinstance(error, Delayed):
-                error.slow.answer.add_done_callback(_look_at)
-                error.slow.abandon()
 
 
 async def settle(
@@ -214,3 +235,11 @@ def _look_at(answer: asyncio.Future[bytes]) -> None:
     """Look at the error of an attempt that nobody may wait for any more; asyncio would report it."""
     if not answer.cancelled():
         answer.exception()
+
+
+def _abandon(answer: asyncio.Future[bytes]) -> None:
+    """Abandon an attempt that has turned out slow when nobody waited for it any more."""
+    error = None if answer.cancelled() else answer.exception()
+    if isinstance(error, Delayed):
+        error.slow.answer.add_done_callback(_look_at)
+        error.slow.abandon()

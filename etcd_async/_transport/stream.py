@@ -65,9 +65,9 @@ class Stream(Call):
         return self.stream_id > 0
 
     @property
-    def is_amid_message(self) -> bool:
-        """Whether a part of a message has come, and the rest has not."""
-        return bool(self._reader.partial)
+    def partial(self) -> int:
+        """How many bytes have come of a message that is not whole yet."""
+        return self._reader.partial
 
     def send(self, payload: bytes, *, end: bool = False) -> None:
         """

@@ -432,7 +432,7 @@ def test_whatever_is_heard_on_a_stream_is_a_sign_of_life() -> None:
     assert machine.stalled(IDLE_INTERVAL + 1 + PATIENCE) is None
 
 
-def test_patience_doubles_while_no_stream_says_a_word() -> None:
+def test_patience_doubles_until_a_stream_answers() -> None:
     machine = opened()
     add(machine)
     now, patiences = 0.0, []
@@ -452,6 +452,37 @@ def test_patience_doubles_while_no_stream_says_a_word() -> None:
     machine.stream_opened(now)
     machine.to_send(now)
     assert machine.next_wakeup() == now + PATIENCE
+
+
+def test_a_server_that_is_slow_with_each_answer_is_granted_more_patience_until_it_has_given_all() -> None:
+    machine = opened()
+    for key in (b"a", b"b", b"c"):
+        add(machine, key)
+    now = 0.0
+    for _ in range(2):
+        machine.to_send(now)
+        now += PATIENCE
+        assert machine.stalled(now)
+        machine.stream_lost(now)
+        machine.stream_opened(now)
+        machine.to_send(now)
+        for creation in list(machine._creations._unanswered):
+            now += 1.5 * PATIENCE
+            assert machine.stalled(now) is None
+            answer(machine, creation, now=now, created=True)
+        machine.stream_lost(now)
+        machine.stream_opened(now)
+
+
+def test_a_service_that_is_silent_for_days_is_asked_all_the_same() -> None:
+    machine = opened()
+    add(machine)
+    for number in range(2000):
+        now = number * MAX_PATIENCE
+        machine.stream_opened(now)
+        machine.to_send(now)
+        assert machine.stalled(now + MAX_PATIENCE)
+        machine.stream_lost(now)
 
 
 def test_progress_of_the_stream_goes_only_to_those_who_asked() -> None:

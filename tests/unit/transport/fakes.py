@@ -43,7 +43,8 @@ class FakeStream:
         self.metadata = metadata
         self.sent: list[bytes] = []
         self.is_ended = False
-        self.is_cancelled = self.is_amid_message = False
+        self.is_cancelled = False
+        self.partial = 0
         self._answers = deque(answers)
         self._news = asyncio.Event()
         self._done = asyncio.Event()
@@ -171,7 +172,7 @@ class Network:
         self._changed.set()
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        """Wait until *condition* holds; it is asked with every attempt and probe."""
+        """Wait until *condition* holds; it is asked with every attempt, login and probe."""
         async with asyncio.timeout(10):
             while not condition():
                 self._changed.clear()
@@ -211,6 +212,7 @@ class FakeChannel:
         network = self._network
         if path.endswith("/Authenticate"):
             network.login_payloads.append(payload)
+            network.notify()
             answers = network.logins
         elif path.endswith("/Status"):
             network.probed.append(self.endpoint.text)

@@ -601,3 +601,31 @@ async def test_a_stream_is_opened_on_an_endpoint_that_is_avoided_only_if_there_i
     assert {(await caller.open(WATCH, timeout=5.0, avoid=avoided)).endpoint.text for _ in range(6)} == {C}
     network.openings[C] = refused(C)
     assert (await caller.open(WATCH, timeout=5.0, avoid=avoided)).endpoint.text in (A, B)
+
+
+async def test_a_repeatable_write_says_that_it_may_have_been_applied_though_the_client_closes_before_its_repeat(
+    network: Network,
+) -> None:
+    network.answers[A] = [lost(A)]
+    caller = caller_of(A, backoff=Backoff(initial=1000.0, maximum=1000.0))
+    call = asyncio.create_task(caller.unary(LEASE_GRANT, b"", timeout=None))
+    await network.until(lambda: len(network.asked) == 1)
+    await asyncio.sleep(0)
+    await caller.aclose()
+    with pytest.raises(ClientClosed) as caught:
+        await call
+    assert caught.value.maybe_applied
+
+
+async def test_a_repeatable_write_says_that_it_may_have_been_applied_though_the_next_login_fails(
+    network: Network,
+) -> None:
+    network.logins = [
+        _codec.encode(AuthenticateResponse(token="token")),
+        error_for(StatusCode.INVALID_ARGUMENT, "etcdserver: authentication failed, invalid user ID or password"),
+    ]
+    network.answers[A] = [lost(A), stale()]
+    with pytest.raises(AuthFailed) as caught:
+        await caller_of(A, credentials=ROOT).unary(LEASE_GRANT, b"", timeout=5.0)
+    assert caught.value.maybe_applied
+    assert len(network.asked) == 2

@@ -413,7 +413,7 @@ async def test_an_answer_that_lay_in_the_socket_while_the_loop_stood_still_is_ta
 async def test_a_message_that_is_just_coming_in_is_a_sign_of_life(network: Network) -> None:
     async with staged(network) as stage:
         stream = await stage.speaking(0, "one")
-        stream.is_amid_message = True
+        stream.partial = 1000
         stage.machine.stall = "no answer"
         looks = stage.machine.looks
         stage.duplex.wake()
@@ -421,6 +421,18 @@ async def test_a_message_that_is_just_coming_in_is_a_sign_of_life(network: Netwo
         await settled()
         assert not stream.is_cancelled
         assert not stage.machine.stall
+
+
+async def test_a_message_that_has_stopped_coming_in_is_none(network: Network) -> None:
+    async with staged(network) as stage:
+        stream = await stage.speaking(0, "one")
+        stream.partial = 1000
+        for _ in range(2):
+            stage.machine.stall = "no answer"
+            looks = stage.machine.looks
+            stage.duplex.wake()
+            await stage.machine.has_looked(looks + 2)
+        await stream.cancelled()
 
 
 async def test_a_refusal_that_one_part_has_caused_ends_that_part_only(network: Network) -> None:

@@ -6,17 +6,24 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from random import Random
 
+import anyio
 import pytest
 
+from etcd_async import _codec
+from etcd_async._pb.etcdserverpb import AuthenticateResponse
 from etcd_async._protocol.endpoints import parse
+from etcd_async._protocol.retry import Budget
+from etcd_async._transport import race as module
 from etcd_async._transport import roster
 from etcd_async._transport.caller import Caller
 from etcd_async._transport.calls import Slow
 from etcd_async._transport.failure import AttemptFailed
 from etcd_async._transport.methods import LEASE_GRANT, PUT, RANGE, TXN
+from etcd_async._transport.pursuit import Place
+from etcd_async._transport.race import Delayed
 from etcd_async.errors import Compacted, DeadlineExceeded, StatusCode, Unavailable, error_for
-from etcd_async.options import Backoff
-from tests.unit.transport.fakes import Network
+from etcd_async.options import Backoff, Credentials
+from tests.unit.transport.fakes import SILENCE, Network
 
 pytestmark = pytest.mark.loops("asyncio", "uvloop")
 
@@ -66,8 +73,17 @@ def network(monkeypatch: pytest.MonkeyPatch) -> Network:
 
 
 @asynccontextmanager
-async def caller_of(*endpoints: str, clock: Callable[[], float], backoff: Backoff = NEVER) -> AsyncIterator[Caller]:
-    caller = Caller([parse(each) for each in endpoints], backoff=backoff, probes=NEVER, clock=clock, random=Random(0))
+async def caller_of(
+    *endpoints: str, clock: Callable[[], float], backoff: Backoff = NEVER, credentials: Credentials | None = None
+) -> AsyncIterator[Caller]:
+    caller = Caller(
+        [parse(each) for each in endpoints],
+        backoff=backoff,
+        probes=NEVER,
+        clock=clock,
+        random=Random(0),
+        credentials=credentials,
+    )
     try:
         yield caller
     finally:
@@ -197,10 +213,15 @@ async def test_a_cancelled_race_abandons_every_attempt(network: Network) -> None
         assert not [task for task in asyncio.all_tasks() if "attempt" in repr(task.get_coro())]
 
 
+def spend_all(caller: Caller, now: float) -> None:
+    """Leave nothing in the budget."""
+    while caller._pursuit.budget.spend(now):
+        pass
+
+
 async def test_without_budget_nobody_else_is_asked(network: Network) -> None:
     async with caller_of(A, B, clock=Clock()) as caller:
-        while caller._pursuit.budget.spend(1000.0):
-            pass
+        spend_all(caller, 1000.0)
         slow = Hanging()
         network.script = [slow.slow()]
         call = asyncio.create_task(caller.unary(RANGE, b"", timeout=60.0))
@@ -210,6 +231,94 @@ async def test_without_budget_nobody_else_is_asked(network: Network) -> None:
         slow.answer.set_result(b"at last")
         assert await asyncio.wait_for(call, 10) == b"at last"
         assert len(network.asked) == 1
+
+
+async def test_who_could_not_be_paid_for_is_asked_when_the_budget_has_grown(network: Network) -> None:
+    clock = Clock()
+    async with caller_of(A, B, clock=clock) as caller:
+        spend_all(caller, clock.now)
+        network.script = [Hanging().slow()]
+        call = asyncio.create_task(caller.unary(RANGE, b"", timeout=60.0))
+        await network.until(lambda: len(network.asked) == 1)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        clock.now += 1.0
+        assert await asyncio.wait_for(call, 10) == b"answer"
+
+
+class Purse(Budget):
+    """Nothing at first; counts how often it was asked."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.asked = 0
+        self.is_filled = False
+        self._network = network
+
+    def spend(self, now: float) -> bool:
+        self.asked += 1
+        self._network.notify()
+        return self.is_filled
+
+
+async def test_attempts_after_all_have_failed_are_paid_for_too(network: Network) -> None:
+    async with caller_of(A, B, clock=Clock(), backoff=QUICK) as caller:
+        made = await race(network, caller, 2)
+        purse = caller._pursuit.budget = Purse(network)
+        for slow in made.slow:
+            slow.answer.set_exception(AttemptFailed("it", "connection lost", sent=True))
+        await network.until(lambda: purse.asked == 2 or len(network.asked) == 3)
+        assert len(network.asked) == 2
+        purse.is_filled = True
+        assert await made.result() == b"answer"
+
+
+async def test_a_login_that_the_next_attempt_needs_holds_up_none_of_the_others(network: Network) -> None:
+    network.logins = [_codec.encode(AuthenticateResponse(token="token")), SILENCE]
+    async with caller_of(A, B, clock=Clock(), credentials=Credentials("root", "secret")) as caller:
+        await caller.log_in(timeout=60.0)
+        slow = Hanging()
+        network.script = [slow.slow(), error_for(StatusCode.UNAUTHENTICATED, "etcdserver: invalid auth token")]
+        call = asyncio.create_task(caller.unary(RANGE, b"", timeout=60.0))
+        await network.until(lambda: len(network.login_payloads) == 2)
+        slow.answer.set_result(b"at last")
+        assert await asyncio.wait_for(call, 10) == b"at last"
+
+
+async def test_an_attempt_after_a_login_carries_the_new_token(network: Network) -> None:
+    tokens = ["old", "new"]
+    network.logins = [_codec.encode(AuthenticateResponse(token=token)) for token in tokens]
+    async with caller_of(A, B, clock=Clock(), credentials=Credentials("root", "secret")) as caller:
+        await caller.log_in(timeout=60.0)
+        network.script = [Hanging().slow(), error_for(StatusCode.UNAUTHENTICATED, "etcdserver: invalid auth token")]
+        assert await asyncio.wait_for(caller.unary(RANGE, b"", timeout=60.0), 10) == b"answer"
+        assert [dict(asked.metadata)["token"] for asked in network.asked] == ["old", "old", "new"]
+
+
+async def test_a_race_that_is_cancelled_again_and_again_abandons_what_has_just_turned_out_slow(
+    network: Network,
+) -> None:
+    async with caller_of(A, B, C, clock=Clock(), backoff=QUICK) as caller:
+        first, second, turn = Hanging(), Hanging(), asyncio.get_running_loop().create_future()
+        places: list[Place] = []
+
+        async def attempt(at: Place) -> bytes:
+            places.append(at)
+            network.notify()
+            await (turn if len(places) == 1 else asyncio.Event().wait())
+            raise Delayed(at, 1000.0, second.slow())
+
+        call = caller._call(RANGE, 60.0)
+        made = module.Race(caller._pursuit, call, attempt)
+        async with anyio.create_task_group() as group:  # what anyio cancels is cancelled at each of its waits
+            group.start_soon(made.run, Delayed(caller._pursuit.place(call, ()), 1000.0, first.slow()))
+            await network.until(lambda: len(places) == 1)
+            first.answer.set_exception(AttemptFailed("it", "connection lost", sent=True))
+            await network.until(lambda: len(places) == 2)
+            turn.set_result(None)
+            asyncio.get_running_loop().call_soon(group.cancel_scope.cancel)  # when the attempt has said that it is slow
+            await asyncio.Event().wait()
+        assert second.is_abandoned
 
 
 async def test_writes_and_calls_for_one_endpoint_never_race(network: Network) -> None:

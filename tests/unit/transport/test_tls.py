@@ -2,13 +2,16 @@
 
 import shutil
 import ssl
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from etcd_async._transport import connector
 from etcd_async._transport.failure import AttemptFailed, connect_reason, lost_reason, tls_reason, with_hint
+from etcd_async._transport.tls import ssl_context
 from etcd_async.options import TLS, Backoff, InsecureTLSWarning
 from tests.faults.certificates import DAY, Authority
 from tests.support.h2server import H2Server, Request, within
@@ -288,6 +291,23 @@ async def test_certificates_are_read_anew_for_each_connection(pki: Pki, tmp_path
             await within(call(channel))
         shutil.copy(pki.authority.path, trusted)
         assert await within(call(channel)) == b"pong"
+
+
+async def test_files_are_read_without_holding_up_the_loop(pki: Pki, monkeypatch: pytest.MonkeyPatch) -> None:
+    readers: list[threading.Thread] = []
+
+    def read(tls: TLS) -> ssl.SSLContext:
+        readers.append(threading.current_thread())
+        return ssl_context(tls)
+
+    monkeypatch.setattr(connector, "ssl_context", read)
+    async with (
+        H2Server(answers=pong, tls=server_context(pki)) as server,
+        channel_to(server, tls=TLS(ca=pki.authority.path)) as channel,
+    ):
+        assert await within(call(channel)) == b"pong"
+    assert readers
+    assert threading.current_thread() not in readers
 
 
 async def test_tls_over_a_unix_socket_works(pki: Pki, tmp_path: Path) -> None:
