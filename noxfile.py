@@ -100,7 +100,7 @@ def docs(session: nox.Session) -> None:
 def unit(session: nox.Session) -> None:
     """Test what needs no server."""
     install(session, "test")
-    session.run("pytest", *(session.posargs or unit_tests()))
+    session.run("pytest", *(session.posargs or ["-n", "auto", *unit_tests()]))
 
 
 @nox.session

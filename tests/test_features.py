@@ -38,6 +38,7 @@ def test_a_run_that_left_out_what_is_promised_fails(pytester: pytest.Pytester, m
     )
     folder = pytester.mkdir("tests")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     whole = "def test_one(): pass\ndef test_two(): pass\n"
     for text, code in (
         (whole, 0),
