@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import pickle
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -322,7 +323,9 @@ async def test_pydantic_settings(source: ConfigSource, monkeypatch: pytest.Monke
     monkeypatch.setenv("PORT", "82")
     settings = await load_settings(FromEverywhere, source, name="argument")
     assert (settings.host, settings.port, settings.name, settings.nested) == ("etcd", 82, "argument", {"a": 1})
-    assert isinstance(settings, FromEverywhere)
+    assert type(settings) is FromEverywhere
+    assert settings == FromEverywhere(host="etcd", port=82, name="argument", nested={"a": 1})
+    assert pickle.loads(pickle.dumps(settings)) == settings
 
 
 async def test_configurations_can_be_secret(client: Client, etcd_server: EtcdServer) -> None:
