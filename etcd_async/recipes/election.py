@@ -204,8 +204,8 @@ class Leadership:
         """
         if self._is_over:
             raise RuntimeError("the term is over")
-        if self._contender.loss.reason is not None:
-            raise self._contender.loss.reason
+        if self.is_lost:
+            raise self._contender.loss.reason or LeadershipLost("its lease's term has passed")
         ticket = self.ticket
         self._contender.lease.leave_standing()
         await self.resign()

@@ -32,7 +32,8 @@ class Queue:
 
     Args:
         client: The client.
-        name: The queue's name; its keys are ``<name>/items/...``, ``<name>/claims/...`` and ``<name>/line/...``.
+        name: The queue's name; its keys are ``<name>/items/...``, ``<name>/claims/...`` and ``<name>/line/...``. Keep
+            others out of there.
         ttl: Seconds after which an item comes back when its consumer has died; etcd's minimum is about 2.
     """
 
@@ -214,7 +215,8 @@ class Claim:
                 await self.acknowledge()
         finally:
             await self.release()
-        self._guard.raise_loss(exc, swallowed)
+        if swallowed:  # otherwise it was acknowledged, or that failed, or the body did
+            self._guard.raise_loss(exc, swallowed)
 
     async def _obtain(self) -> None:
         if self._timeout == 0:
