@@ -211,6 +211,23 @@ async def test_a_lost_lease_puts_the_item_back_and_cancels_the_body(client: Clie
     assert await drained(queue) == [b"1"]
 
 
+async def test_a_waiter_whose_lease_has_ended_fails_and_claims_nothing(client: Client) -> None:
+    async def work() -> None:
+        async with queue.claim():
+            pytest.fail("claimed without a lease")
+
+    queue = client.queue("jobs", ttl=60)  # so that this side does not hear of it for a while
+    working = asyncio.create_task(work())
+    await until_keys(client, "jobs/line/", 1)
+    for lease in await client.leases.list():
+        await client.leases.revoke(lease)
+    await queue.put("1")
+    with pytest.raises(ClaimLost, match="lease"):
+        await within(working)
+    assert await drained(queue) == [b"1"]
+    assert await nothing_left(client)
+
+
 async def test_a_deleted_claim_cancels_the_body_at_once(client: Client) -> None:
     async def work() -> None:
         async with asyncio.timeout(2), queue.claim():
