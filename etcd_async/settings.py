@@ -76,4 +76,6 @@ async def load_settings(settings_cls: type[_S], source: ConfigSource, **argument
 
     WithEtcd.__name__, WithEtcd.__qualname__ = settings_cls.__name__, settings_cls.__qualname__
     settings: _S = WithEtcd(**arguments)
+    # The subclass has served its purpose; instances of it would be equal to no other settings, and not be pickled.
+    object.__setattr__(settings, "__class__", settings_cls)
     return settings

@@ -36,7 +36,9 @@ class Config:
     def checked(cls, values: dict[str, Any]) -> "Config":
         """Return the configuration; ValueError says what is wrong with it."""
         match values:
-            case {"app_name": str(name), "port": int(port), "timeout": int() | float() as timeout, **rest}:
+            case {"app_name": str(name), "port": int(port), "timeout": int() | float() as timeout, **rest} if (
+                bool not in (type(port), type(timeout))  # true is an int to Python
+            ):
                 pass
             case _:
                 raise ValueError("app_name must be text, port a whole number, timeout a number")

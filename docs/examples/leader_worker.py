@@ -19,7 +19,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from etcd_async import Client, Leadership, LeadershipLost, create_revision, put
+from etcd_async import Client, EtcdError, Leadership, LeadershipLost, create_revision, put
 
 JOBS = "scheduler/jobs/"
 TTL = 2
@@ -52,6 +52,9 @@ class Scheduler:
                         await asyncio.sleep(EVERY)
             except LeadershipLost as loss:
                 print(f"{self.name} leads no longer: {loss}", flush=True)
+            except EtcdError as error:  # no server in reach, perhaps: stand again
+                print(f"{self.name} goes on soon: {error}", flush=True)
+                await asyncio.sleep(EVERY)
 
     async def do_next_job(self, leadership: Leadership) -> None:
         number = await self.client.count(prefix=JOBS) + 1

@@ -33,6 +33,7 @@ class Secrets:
         self.keyring = keyring
         self.file = file
         self.writing: set[asyncio.Task[object]] = set()
+        self.rotating = asyncio.Lock()
 
     async def read(self, request: Request) -> Response:
         try:
@@ -53,16 +54,21 @@ class Secrets:
 
     async def rotate(self, request: Request) -> Response:
         """With one process this is all of it; with several, each must have the new key before one seals with it."""
-        old, new = self.keyring.primary, self.keyring.add_key()
-        self.keyring.set_primary(new)
-        await asyncio.to_thread(self.keyring.to_file, self.file)
-        if self.writing:  # what was sealed with the old key must have arrived before the keys are gone through
-            await asyncio.wait(set(self.writing))
-        done = await self.client.reencrypt(prefix=PREFIX)
-        if not done.unreadable:
-            self.keyring.remove(old)
-            await asyncio.to_thread(self.keyring.to_file, self.file)
+        async with self.rotating:
+            old, new = self.keyring.primary, self.keyring.add_key()
+            await self.save()  # before anything is sealed with it: a crash must not lose the key
+            self.keyring.set_primary(new)
+            await self.save()
+            if self.writing:  # what was sealed with the old key must have arrived before the keys are gone through
+                await asyncio.wait(set(self.writing))
+            done = await self.client.reencrypt(prefix=PREFIX)
+            if not done.unreadable:
+                self.keyring.remove(old)
+                await self.save()
         return JSONResponse({"rewritten": done.rewritten, "unreadable": len(done.unreadable)})
+
+    async def save(self) -> None:
+        await asyncio.to_thread(self.keyring.to_file, self.file)
 
 
 def keyring_of(file: Path) -> Keyring:

@@ -26,7 +26,8 @@ class ConfigWatch(Generic[T_co]):
 
     Made by ``source.watch(...)``. While a large change is being written, it waits for its end. One that can't be used
     is not yielded: the last good one stays in force, `error` says why until a good one comes, and the logger
-    ``etcd_async.config`` warns. So it is with the first one: until there is a good one, nothing comes.
+    ``etcd_async.config`` warns (with no more than the class of a model's error, whose text may show values). So it is
+    with the first one: until there is a good one, nothing comes.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class ConfigWatch(Generic[T_co]):
         self._follow = Follow(client, prefix)
         self._is_new = False
         self._seen: str | None = None  # what was in etcd, good or not: as text, in which 1, 1.0 and true differ
+        self._unfit: Exception | None = None  # what the model said of it
         self._error: Exception | None = None
         self._revision = 0
 
@@ -66,12 +68,13 @@ class ConfigWatch(Generic[T_co]):
             stored = await self._stored()
             self._is_new = False  # only now: whoever is cancelled in between can ask again
             if stored is not None and (values := self._values(stored)) is not None:
+                self._error = self._unfit = None
                 try:
                     made = self._make(values)
                 except Exception as error:  # whatever a model raises
-                    self._refuse(error)
+                    self._unfit = error
+                    self._refuse(error, type(error).__name__)
                 else:
-                    self._error = None
                     self._revision = stored.modified
                     return made
 
@@ -104,8 +107,12 @@ class ConfigWatch(Generic[T_co]):
             self._refuse(error)
             return None
         seen, self._seen = self._seen, json.dumps(values, sort_keys=True)
-        return None if seen == self._seen else values
+        if seen != self._seen:
+            return values
+        self._error = self._unfit
+        return None
 
-    def _refuse(self, error: Exception) -> None:
+    def _refuse(self, error: Exception, why: str = "") -> None:
         self._error = error
-        _log.warning("a configuration can't be used, the one before stays in force: %s", error)
+        name = self._prefix.decode()
+        _log.warning("the configuration %r can't be used, the one before stays in force: %s", name, why or error)

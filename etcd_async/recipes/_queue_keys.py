@@ -56,9 +56,15 @@ class QueueKeys:
         """Return the item that is claimed by the key of a claim."""
         return self.items + claim.removeprefix(self.claims).rpartition(b"/")[0]
 
-    def unclaimed(self, items: Iterable[KeyValue], claims: Iterable[KeyValue]) -> list[KeyValue]:
-        """Return those of *items* that none of *claims* is on, in their order."""
-        claimed = {self.claimed_by(claim.key) for claim in claims}
+    def unclaimed(self, found: Iterable[KeyValue]) -> list[KeyValue]:
+        """Return the items among *found* that none of the claims among them is on; in their order."""
+        claimed: set[bytes] = set()
+        items: list[KeyValue] = []
+        for kv in found:
+            if kv.key.startswith(self.claims):
+                claimed.add(self.claimed_by(kv.key))
+            else:
+                items.append(kv)
         return [item for item in items if item.key not in claimed]
 
     def frees(self, batch: Batch) -> bool:

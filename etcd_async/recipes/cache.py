@@ -13,6 +13,7 @@ import anyio
 from etcd_async._keys import check_patience, to_bytes
 from etcd_async.errors import DeadlineExceeded, EtcdError
 from etcd_async.recipes._follow import Follow
+from etcd_async.recipes._news import News
 from etcd_async.services import Services
 from etcd_async.types import Batch, Event, KeyValue
 
@@ -46,7 +47,7 @@ class Cache:
         self._client = client
         self._follow = Follow(client, self.prefix)
         self._consumers: set[_Pending] = set()
-        self._changed = anyio.Event()
+        self._news = News()
         self._error: EtcdError | None = None
         self._is_entered = self._is_left = False
 
@@ -109,7 +110,7 @@ class Cache:
                     yield pending.take()
                     continue
                 self._check()
-                await self._changed.wait()
+                await self._news.wait()
         finally:
             self._consumers.discard(pending)
 
@@ -171,7 +172,7 @@ class Cache:
         try:
             await asyncio.wait([self._task.future])
         finally:
-            self._wake()
+            self._news.tell()
             await self._follow.__aexit__(exc_type, exc, traceback)
 
     async def _run(self) -> None:
@@ -182,7 +183,7 @@ class Cache:
             pass  # the body was left, by a cancellation that did not wait for this task
         except EtcdError as error:
             self._error = error
-            self._wake()
+            self._news.tell()
 
     async def _ask(self, revision: int) -> None:
         """
@@ -195,7 +196,7 @@ class Cache:
         before = self.revision
         with anyio.move_on_after(_PATIENCE):
             while self.revision == before:
-                await self._changed.wait()
+                await self._news.wait()
             return
         now = await self._client.range(prefix=self.prefix, count_only=True)
         if now.revision >= revision:
@@ -204,11 +205,7 @@ class Cache:
     def _tell(self, batch: Batch) -> None:
         for pending in self._consumers:
             pending.put(batch.events)
-        self._wake()
-
-    def _wake(self) -> None:
-        changed, self._changed = self._changed, anyio.Event()
-        changed.set()
+        self._news.tell()
 
     def _check(self) -> None:
         if not self._is_entered:

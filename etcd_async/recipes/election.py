@@ -13,7 +13,7 @@ import anyio
 from etcd_async import ops
 from etcd_async._keys import check_patience, to_bytes, to_key
 from etcd_async._loss import Guard, OnLoss, check_on_loss, guarding
-from etcd_async.errors import ElectionTimeout, LeadershipLost, LeaseNotFound
+from etcd_async.errors import ElectionTimeout, LeadershipLost, LeaseLost, LeaseNotFound
 from etcd_async.lease import check_ttl
 from etcd_async.recipes._contest import Contender
 from etcd_async.recipes._follow import Follow
@@ -204,8 +204,8 @@ class Leadership:
         """
         if self._is_over:
             raise RuntimeError("the term is over")
-        if self._contender.loss.reason is not None:
-            raise self._contender.loss.reason
+        if self.is_lost:
+            raise self._contender.loss.reason or LeadershipLost("its lease's term has passed")
         ticket = self.ticket
         self._contender.lease.leave_standing()
         await self.resign()
@@ -278,6 +278,9 @@ class _Returning(Contender):
             return await self._predecessor() is None
 
     async def _take_over(self) -> None:
+        def lost(reason: LeaseLost) -> None:
+            self._lose(f"its lease was lost: {reason}", reason)
+
         ticket = self._ticket
         lease = self._client.keep_lease(ticket.lease, on_loss="signal")
         try:
@@ -285,6 +288,6 @@ class _Returning(Contender):
         except LeaseNotFound as error:
             raise LeadershipLost("its lease has ended") from error
         self.key, self.revision = ticket.key, ticket.revision
-        lease.loss.tell(lambda reason: self._lose(f"its lease was lost: {reason}", reason))
+        lease.loss.tell(lost)
         with guarding(self.loss):
             await self._still_there()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
 from types import TracebackType
 from typing import Final, Self
 
@@ -14,6 +15,7 @@ import anyio
 from etcd_async import ops
 from etcd_async._keys import check_patience, to_bytes, to_key
 from etcd_async.errors import Compacted, DeadlineExceeded, DecryptionFailed, EtcdError
+from etcd_async.recipes._news import News
 from etcd_async.recipes._patience import Pauses, is_transient
 from etcd_async.recipes._pieces import MOST_OPS, pieces
 from etcd_async.services import Services
@@ -69,7 +71,7 @@ class Mirror:
         self._revision = 0
         self._begin_at: int | None = None
         self._has_read_checkpoint = False
-        self._changed = anyio.Event()
+        self._news = News()
         self._error: EtcdError | None = None
         self._is_entered = self._is_left = False
         self._pauses = Pauses()
@@ -93,7 +95,7 @@ class Mirror:
         check_patience(timeout)
         with anyio.move_on_after(timeout) as limit:
             while self._check() < revision:
-                await self._changed.wait()
+                await self._news.wait()
         if limit.cancelled_caught:
             raise DeadlineExceeded(f"the target was not at revision {revision} of the source within {timeout:g} s")
 
@@ -101,7 +103,7 @@ class Mirror:
         """Wait until the mirror ends by an error, and raise it: for a process that does nothing else."""
         while True:
             self._check()
-            await self._changed.wait()
+            await self._news.wait()
 
     async def __aenter__(self) -> Self:
         if self._is_entered:
@@ -114,7 +116,7 @@ class Mirror:
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._is_left = True
-        self._wake()
+        self._news.tell()
         self._task.cancel()
         await asyncio.wait([self._task.future])
 
@@ -136,7 +138,7 @@ class Mirror:
             except EtcdError as error:
                 if not is_transient(error):
                     self._error = error
-                    return self._wake()
+                    return self._news.tell()
                 _log.warning("the mirror of %r waits for what is out of reach: %s", self._from, error)
                 await self._pauses.pause()
 
@@ -162,19 +164,28 @@ class Mirror:
         """Make the target equal to the source as of one revision, and return it."""
         revision = (await self._source.range(prefix=self._from, count_only=True)).revision
         writes: list[ops.Op] = []
-        async for write in self._differences(revision):
-            writes.append(write)
-            if len(writes) == MOST_OPS:
-                await self._write(writes)
-                writes = []
+        async with aclosing(self._differences(revision)) as differences:
+            async for write in differences:
+                writes.append(write)
+                if len(writes) == MOST_OPS:
+                    await self._write(writes)
+                    writes = []
         await self._write(writes, revision)
         return revision
 
-    async def _differences(self, revision: int) -> AsyncIterator[ops.Op]:
-        """Yield what must be written: both sides come in key order, so one pass over both is enough."""
-        theirs = self._target.scan(prefix=self._to, page_size=_PAGE)
+    async def _differences(self, revision: int) -> AsyncGenerator[ops.Op, None]:
+        """Yield what must be written."""
+        async with (
+            aclosing(self._target.scan(prefix=self._to, page_size=_PAGE)) as theirs,
+            aclosing(self._source.scan(prefix=self._from, revision=revision, page_size=_PAGE)) as ours,
+        ):
+            async for write in self._compared(theirs, ours):
+                yield write
+
+    async def _compared(self, theirs: AsyncIterator[KeyValue], ours: AsyncIterator[KeyValue]) -> AsyncIterator[ops.Op]:
+        """Yield what makes *theirs* as *ours*: both come in key order, so one pass over both is enough."""
         there = await anext(theirs, None)
-        async for kv in self._source.scan(prefix=self._from, revision=revision, page_size=_PAGE):
+        async for kv in ours:
             if not self._has_name(kv.key):
                 continue
             name = self._named(kv.key)
@@ -210,11 +221,7 @@ class Mirror:
     def _arrived(self, revision: int) -> None:
         self._revision = self._begin_at = revision
         self._pauses.reset()
-        self._wake()
-
-    def _wake(self) -> None:
-        changed, self._changed = self._changed, anyio.Event()
-        changed.set()
+        self._news.tell()
 
     def _repeated(self, event: Event) -> ops.Op:
         return self._put(event.kv) if event.type == "put" else ops.delete(self._named(event.kv.key))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
@@ -10,19 +9,16 @@ import anyio
 
 from etcd_async import ops
 from etcd_async._keys import check_patience, to_bytes, to_key
-from etcd_async._loss import Guard, OnLoss, check_on_loss, guarding
-from etcd_async.errors import ClaimLost, Compacted, QueueTimeout
+from etcd_async._loss import Guard, OnLoss, check_on_loss
+from etcd_async.errors import ClaimLost, QueueTimeout
 from etcd_async.lease import check_ttl
 from etcd_async.options import CLIENT_DEFAULT, Timeout
-from etcd_async.recipes._contest import Contender, look, until_gone
+from etcd_async.recipes._consumer import Consumer
 from etcd_async.recipes._queue_keys import LOWEST, QueueKeys, priority_of
 from etcd_async.services import Services
 from etcd_async.types import KeyValue
 
 __all__ = ["Claim", "PriorityQueue", "Queue"]
-
-_AWAKE = 3  # consumers that watch for items; the others wait for one of these to go. More than one, as one may be dead
-_SPARE = 8  # items that are looked at beyond those that are claimed, since others may be about to claim the first ones
 
 
 class Queue:
@@ -36,7 +32,8 @@ class Queue:
 
     Args:
         client: The client.
-        name: The queue's name; its keys are ``<name>/items/...``, ``<name>/claims/...`` and ``<name>/line/...``.
+        name: The queue's name; its keys are ``<name>/items/...``, ``<name>/claims/...`` and ``<name>/line/...``. Keep
+            others out of there.
         ttl: Seconds after which an item comes back when its consumer has died; etcd's minimum is about 2.
     """
 
@@ -70,7 +67,7 @@ class Queue:
             timeout: Seconds to wait for an item at most, with a `QueueTimeout`; None for no limit, 0 for not at all.
             on_loss: If the claim is lost, ``"cancel"`` the body and raise `ClaimLost`, or only ``"signal"`` it.
         """
-        return Claim(_Consumer(self._client, self._keys, self._ttl), self.name, timeout=timeout, on_loss=on_loss)
+        return Claim(Consumer(self._client, self._keys, self._ttl), self.name, timeout=timeout, on_loss=on_loss)
 
     async def size(self, *, timeout: Timeout = CLIENT_DEFAULT) -> int:
         """Return how many items there are, claimed ones included."""
@@ -123,7 +120,7 @@ class Claim:
     takes the item out of the queue in one step, once and for all.
     """
 
-    def __init__(self, consumer: _Consumer, name: bytes, *, timeout: float | None, on_loss: OnLoss) -> None:
+    def __init__(self, consumer: Consumer, name: bytes, *, timeout: float | None, on_loss: OnLoss) -> None:
         check_on_loss(on_loss)
         check_patience(timeout)
         self._consumer = consumer
@@ -218,7 +215,8 @@ class Claim:
                 await self.acknowledge()
         finally:
             await self.release()
-        self._guard.raise_loss(exc, swallowed)
+        if swallowed:  # otherwise it was acknowledged, or that failed, or the body did
+            self._guard.raise_loss(exc, swallowed)
 
     async def _obtain(self) -> None:
         if self._timeout == 0:
@@ -229,98 +227,3 @@ class Claim:
             await self._consumer.take()
         if limit.cancelled_caught:
             raise QueueTimeout(f"there was nothing to claim in the queue {self._name!r} for {self._timeout:g} s")
-
-
-class _Consumer(Contender):
-    """One consumer, from looking for an item to the end of its claim."""
-
-    def __init__(self, client: Services, keys: QueueKeys, ttl: float) -> None:
-        super().__init__(client, keys.line, ttl, ClaimLost)
-        self.item: KeyValue | None = None
-        self._keys = keys
-        self._seen = 0  # the revision as of which there was nothing to claim
-
-    async def try_take(self) -> bool:
-        """Claim the first item, and return True; False if there is none."""
-        await self._take_lease()
-        with guarding(self.loss):
-            return await self._take_first()
-
-    async def take(self) -> None:
-        """Claim the first item, as soon as there is one."""
-        if await self.try_take():
-            return
-        with guarding(self.loss):
-            await self._stand_in_line()
-            while not await self._take_first():
-                with suppress(Compacted):  # it looks again in any case
-                    await self._until_something_is_free()
-
-    async def settle(self) -> None:
-        """Delete the item and the claim; raises the loss if it is not this one's any more."""
-        if self.loss.reason is not None:
-            raise self.loss.reason
-        assert self.item is not None, "take first"
-        self.retire()
-        result = await self._client.txn([self.owned], [ops.delete(self.item.key), ops.delete(self.key)])
-        if not result.succeeded:
-            raise ClaimLost("its key was deleted")
-
-    async def _take_first(self) -> bool:
-        while available := await self._available():
-            for item in available:
-                if await self._take(item):
-                    return True
-        return False
-
-    async def _available(self) -> list[KeyValue]:
-        """Return the first items that nobody has claimed, if there are any as of `_seen`."""
-        claims = await look(self._client, ops.range(prefix=self._keys.claims, keys_only=True))
-        # At least one of these is unclaimed if any is; what is put or returned meanwhile comes after `_seen`.
-        most = len(claims) + _SPARE
-        items = await look(self._client, ops.range(prefix=self._keys.items, limit=most, keys_only=True))
-        self._seen = claims.revision
-        return self._keys.unclaimed(items, claims)
-
-    async def _take(self, item: KeyValue) -> bool:
-        """Claim *item*, and return whether nobody else was faster; either way out of line, if it is."""
-        place, claims = self._keys.line + self._hex_id, self._keys.claims_on(item.key)
-        when = [ops.create_revision(item.key) == item.create_revision, ops.create_revision(prefix=claims) == 0]
-        claim = claims + self._hex_id
-        then: list[ops.Op] = [ops.put(claim, b"", lease=self.lease), ops.delete(place), ops.get(item.key)]
-        result = await self._client.txn(when, then)
-        if not result.succeeded:
-            return False
-        got = result.results[2]
-        assert isinstance(got, KeyValue), "compared above"
-        self.key, self.revision, self.item = claim, result.revision, got
-        self._guard_key()
-        if self.lease.is_lost:  # the answer was read late, by a loop or a machine that stood still
-            self._lose("its lease's term has passed")
-        return True
-
-    async def _stand_in_line(self) -> None:
-        """Wait until fewer than so many as are to be awake wait for longer."""
-        place = await self._client.put(self._keys.line + self._hex_id, b"", lease=self.lease)
-        before = ops.range(
-            prefix=self._keys.line,
-            max_create_revision=place.revision - 1,
-            sort_by="create_revision",
-            keys_only=True,
-        )
-        while len(ahead := await look(self._client, before)) >= _AWAKE:
-            with suppress(Compacted):  # the line is looked at again in any case
-                waiting = {kv.key for kv in ahead}
-                await until_gone(self._client, self._keys.line, waiting, ahead.revision, leaving=_AWAKE - 1)
-
-    async def _until_something_is_free(self) -> None:
-        first, end = self._keys.watched
-        watching = self._client.watch(start=first, end=end, start_revision=self._seen + 1, timeout=None)
-        async with watching as watch:
-            async for batch in watch.batches():
-                if self._keys.frees(batch):
-                    return
-
-    @property
-    def _hex_id(self) -> bytes:
-        return f"{self.lease.id:x}".encode()

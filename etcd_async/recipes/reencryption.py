@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -98,13 +99,14 @@ class _Reencryption:
         kvs = self._raw.scan(
             start=start or FIRST, end=None if end == END else end, from_key=end == END, page_size=_PAGE
         )
-        async for kv in kvs:
-            if not self._encryption.covers(self._space.prefix + kv.key):
-                continue
-            waiting.append(kv)
-            if len(waiting) == _AT_ONCE:
-                await self._see_to(waiting)
-                waiting = []
+        async with aclosing(kvs):
+            async for kv in kvs:
+                if not self._encryption.covers(self._space.prefix + kv.key):
+                    continue
+                waiting.append(kv)
+                if len(waiting) == _AT_ONCE:
+                    await self._see_to(waiting)
+                    waiting = []
         if waiting:
             await self._see_to(waiting)
         self._done = replace(self._done, examined=max(before.examined, self._done.examined))

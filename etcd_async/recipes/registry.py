@@ -16,6 +16,7 @@ from etcd_async.errors import ClientClosed, Compacted, EtcdError, LeaseNotFound
 from etcd_async.lease import Lease, check_ttl
 from etcd_async.recipes._follow import Follow
 from etcd_async.recipes._instances import check_metadata, from_json, key_of, matches, prefix_of, to_json
+from etcd_async.recipes._news import News
 from etcd_async.recipes._patience import Pauses, is_transient
 from etcd_async.services import Services
 from etcd_async.types import Event, Service, ServiceChange
@@ -44,7 +45,7 @@ class Registration:
         self._lease: Lease | None = None
         self._revision = 0  # of our last write
         self._error: Exception | None = None  # why nobody heals it any more
-        self._changed = anyio.Event()
+        self._news = News()
 
     @property
     def service(self) -> Service:
@@ -70,7 +71,7 @@ class Registration:
             RuntimeError: The body was not entered, or was left.
         """
         while not self.is_registered:
-            await self._news()
+            await self._change_seen()
 
     async def update(self, *, address: str | None = None, metadata: Mapping[str, str] | None = None) -> None:
         """
@@ -107,7 +108,7 @@ class Registration:
                 await self._put(lease)
             except LeaseNotFound:  # this side has not heard of it yet
                 while self._lease is lease:
-                    await self._news()
+                    await self._change_seen()
             else:
                 return
 
@@ -144,11 +145,7 @@ class Registration:
             await lease.__aexit__(None, None, None)
             raise
         self._lease = lease
-        self._wake()
-
-    def _wake(self) -> None:
-        changed, self._changed = self._changed, anyio.Event()
-        changed.set()
+        self._news.tell()
 
     async def _put(self, lease: Lease | None) -> None:
         put = await self._client.put(self._key, self._value, lease=lease)
@@ -156,13 +153,13 @@ class Registration:
 
     async def _deregister(self) -> None:
         lease, self._lease = self._lease, None
-        self._wake()
+        self._news.tell()
         if lease is not None:
             await lease.__aexit__(None, None, None)
 
-    async def _news(self) -> None:
+    async def _change_seen(self) -> None:
         self._check()
-        await self._changed.wait()
+        await self._news.wait()
 
     def _check(self) -> None:
         if not self._is_entered:
@@ -172,7 +169,7 @@ class Registration:
 
     def _end(self, error: Exception) -> None:
         self._error = self._error or error
-        self._wake()
+        self._news.tell()
 
     async def _heal(self) -> None:
         while (lease := self._lease) is not None:

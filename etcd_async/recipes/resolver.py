@@ -15,6 +15,7 @@ from etcd_async._keys import check_patience
 from etcd_async.errors import EtcdError, NoInstance
 from etcd_async.recipes._balance import Balancer, Policy
 from etcd_async.recipes._instances import check_metadata, matches
+from etcd_async.recipes._news import News
 from etcd_async.recipes.registry import ServiceWatch
 from etcd_async.services import Services
 from etcd_async.types import Service, ServiceChange
@@ -49,7 +50,7 @@ class Resolver:
         self._balancer = Balancer(policy, Random())
         check_metadata(metadata)
         self._metadata = None if metadata is None else dict(metadata)
-        self._changed = anyio.Event()
+        self._news = News()
         self._error: EtcdError | None = None
         self._is_entered = self._is_left = False
 
@@ -92,7 +93,7 @@ class Resolver:
         check_patience(timeout)
         with anyio.move_on_after(timeout) as limit:
             while not self._has_healthy():
-                await self._changed.wait()
+                await self._news.wait()
         if limit.cancelled_caught:
             raise NoInstance(f"service {self.name!r} had no healthy instance within {timeout:g} s")
 
@@ -114,7 +115,7 @@ class Resolver:
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._is_left = True
-        self._wake()
+        self._news.tell()
         self._task.cancel()
         try:
             await asyncio.wait([self._task.future])
@@ -127,18 +128,14 @@ class Resolver:
                 self._take(change)
         except EtcdError as error:
             self._error = error
-        self._wake()
+        self._news.tell()
 
     def _take(self, change: ServiceChange) -> None:
         if change.type != "removed" and matches(change.service, self._metadata):
             self._balancer.put(change.service)
         else:
             self._balancer.remove(change.service)
-        self._wake()
-
-    def _wake(self) -> None:
-        changed, self._changed = self._changed, anyio.Event()
-        changed.set()
+        self._news.tell()
 
     def _has_healthy(self) -> bool:
         return any(service.is_healthy for service in self.instances)

@@ -100,7 +100,15 @@ async def _shows(web: httpx.AsyncClient, **expected: object) -> bool:
 
 @pytest.mark.parametrize(
     ("key", "body"),
-    [("port", "many"), ("port", "0"), ("timeout", "-1"), ("app_name", '""'), ("nonsense", "1"), ("port", "[1]")],
+    [
+        ("port", "many"),
+        ("port", "0"),
+        ("timeout", "-1"),
+        ("app_name", '""'),
+        ("nonsense", "1"),
+        ("port", "[1]"),
+        ("port", "true"),
+    ],
 )
 async def test_config_service_refuses_bad_input(client: Client, etcd_server: EtcdServer, key: str, body: str) -> None:
     async with running("config_service", "0", endpoint=etcd_server.endpoint) as service:

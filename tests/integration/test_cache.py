@@ -166,29 +166,32 @@ async def test_listing_again_waits_for_a_server_and_so_does_who_waits_for_it(
     client: Client, etcd_server: EtcdServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     refused, may_pass = asyncio.Event(), asyncio.Event()
-    async with FaultProxy(etcd_server.endpoint) as proxy, Client(proxy.endpoint) as behind:
-        async with behind.cache(prefix="/a/") as cache:
-            whole = behind.range
+    async with (
+        FaultProxy(etcd_server.endpoint) as proxy,
+        Client(proxy.endpoint) as behind,
+        behind.cache(prefix="/a/") as cache,
+    ):
+        whole = behind.range
 
-            async def out_of_reach(**options: Any) -> RangeResult:
-                if "count_only" not in options and not may_pass.is_set():
-                    refused.set()
-                    raise Unavailable([])
-                return await whole(**options)
+        async def out_of_reach(**options: Any) -> RangeResult:
+            if "count_only" not in options and not may_pass.is_set():
+                refused.set()
+                raise Unavailable([])
+            return await whole(**options)
 
-            monkeypatch.setattr(behind, "range", out_of_reach)
-            proxy.refuse()
-            proxy.cut()
-            await client.put("/a/1", "x")
-            last = await client.put("/a/2", "y")
-            await client.compact(last.revision)
-            proxy.accept()
-            await within(refused.wait())
-            async with running(cache.wait_for(last.revision)) as waiting:
-                await turns(5)
-                may_pass.set()
-                await within(waiting)
-            assert dict(cache) == await state_of(client, "/a/")
+        monkeypatch.setattr(behind, "range", out_of_reach)
+        proxy.refuse()
+        proxy.cut()
+        await client.put("/a/1", "x")
+        last = await client.put("/a/2", "y")
+        await client.compact(last.revision)
+        proxy.accept()
+        await within(refused.wait())
+        async with running(cache.wait_for(last.revision)) as waiting:
+            await turns(5)
+            may_pass.set()
+            await within(waiting)
+        assert dict(cache) == await state_of(client, "/a/")
 
 
 async def turns(number: int) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import pickle
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -242,7 +243,11 @@ async def test_an_invalid_change_keeps_the_last_good_one_and_says_why(
 
         await until(refused)
         assert "port" in str(updates.error)
-        assert "stays in force" in caplog.text
+        assert (
+            "the configuration 'config/app/' can't be used, the one before stays in force: ValidationError"
+            in caplog.text
+        )
+        assert "no number" not in caplog.text, "it may be a secret"
         await client.put("config/app/host", "no JSON")
         await until(lambda: _said(updates, "no JSON"))
         await source.write({"host": "new"})
@@ -322,7 +327,9 @@ async def test_pydantic_settings(source: ConfigSource, monkeypatch: pytest.Monke
     monkeypatch.setenv("PORT", "82")
     settings = await load_settings(FromEverywhere, source, name="argument")
     assert (settings.host, settings.port, settings.name, settings.nested) == ("etcd", 82, "argument", {"a": 1})
-    assert isinstance(settings, FromEverywhere)
+    assert type(settings) is FromEverywhere
+    assert settings == FromEverywhere(host="etcd", port=82, name="argument", nested={"a": 1})
+    assert pickle.loads(pickle.dumps(settings)) == settings
 
 
 async def test_configurations_can_be_secret(client: Client, etcd_server: EtcdServer) -> None:
@@ -563,3 +570,20 @@ async def test_paths_with_empty_parts_are_no_configuration(client: Client, sourc
     await client.put(f"config/app/{path}", "1")
     with pytest.raises(ConfigError, match="has an empty part"):
         await source.read()
+
+
+async def test_an_error_is_over_when_what_was_before_is_back(client: Client, source: ConfigSource) -> None:
+    await source.write({"host": "h"})
+    async with source.watch(Settings) as updates:
+        await within(anext(updates))
+        async with running(anext(updates)):
+            await client.put("config/app/host", "no JSON")
+            await until(lambda: _said(updates, "no JSON"))
+            await client.put("config/app/host", '"h"')
+            await until(lambda: _said(updates, "None"))
+            await source.write({"host": 5})
+            await until(lambda: _said(updates, "host"))
+            await client.put("config/app/host", "no JSON")
+            await until(lambda: _said(updates, "no JSON"))
+            await client.put("config/app/host", "5")
+            await until(lambda: _said(updates, "valid string"))

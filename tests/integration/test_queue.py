@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 
 import pytest
 
@@ -210,6 +211,23 @@ async def test_a_lost_lease_puts_the_item_back_and_cancels_the_body(client: Clie
     assert await drained(queue) == [b"1"]
 
 
+async def test_a_waiter_whose_lease_has_ended_fails_and_claims_nothing(client: Client) -> None:
+    async def work() -> None:
+        async with queue.claim():
+            pytest.fail("claimed without a lease")
+
+    queue = client.queue("jobs", ttl=60)  # so that this side does not hear of it for a while
+    working = asyncio.create_task(work())
+    await until_keys(client, "jobs/line/", 1)
+    for lease in await client.leases.list():
+        await client.leases.revoke(lease)
+    await queue.put("1")
+    with pytest.raises(ClaimLost, match="lease"):
+        await within(working)
+    assert await drained(queue) == [b"1"]
+    assert await nothing_left(client)
+
+
 async def test_a_deleted_claim_cancels_the_body_at_once(client: Client) -> None:
     async def work() -> None:
         async with asyncio.timeout(2), queue.claim():
@@ -234,6 +252,19 @@ async def test_who_lost_the_claim_acknowledges_nothing(client: Client) -> None:
         with pytest.raises(ClaimLost):
             await item.acknowledge()
         assert await queue.size() == 1
+    assert await nothing_left(client)
+
+
+async def test_a_loss_that_comes_after_the_acknowledgement_is_none(client: Client) -> None:
+    queue = client.queue("jobs", ttl=30)
+    await queue.put("1")
+    async with asyncio.timeout(5), queue.claim() as item:
+        await item.acknowledge()
+        await client.delete(prefix="jobs/")
+        for lease in await client.leases.list():
+            await client.leases.revoke(lease)
+        await client.get("/anything")
+        assert not item.is_lost
     assert await nothing_left(client)
 
 
@@ -338,6 +369,38 @@ async def test_many_consumers_work_off_many_items_each_once(client: Client) -> N
     await within(asyncio.gather(*(work() for _ in range(8))), 30)
     assert sorted(done, key=int) == [b"%d" % number for number in range(60)]
     assert await nothing_left(client)
+
+
+async def test_an_item_behind_many_claimed_ones_is_found(client: Client) -> None:
+    queue = client.queue("jobs", ttl=60)
+    for number in range(80):
+        await queue.put(str(number))
+    async with AsyncExitStack() as claims:
+        held = [await claims.enter_async_context(queue.claim(timeout=0)) for _ in range(79)]
+        assert [item.value for item in held] == [b"%d" % number for number in range(79)]
+        async with queue.claim(timeout=0) as last:
+            assert last.value == b"79"
+        with pytest.raises(QueueTimeout):
+            async with queue.claim(timeout=0):
+                pytest.fail("all are claimed")
+    assert await nothing_left(client)
+
+
+async def test_those_who_come_at_once_get_the_first_items(client: Client) -> None:
+    async def work() -> None:
+        async with queue.claim(timeout=0) as item:
+            claimed.append(item.value)
+            if len(claimed) == 12:
+                all_have.set()
+            await all_have.wait()
+
+    claimed: list[bytes] = []
+    all_have = asyncio.Event()
+    queue = client.queue("jobs")
+    for number in range(30):
+        await queue.put(str(number))
+    await within(asyncio.gather(*(work() for _ in range(12))))
+    assert sorted(claimed, key=int) == [b"%d" % number for number in range(12)]
 
 
 async def test_a_waiter_gets_its_item_although_the_history_was_compacted(client: Client) -> None:
