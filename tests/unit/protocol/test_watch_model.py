@@ -268,6 +268,20 @@ class WatchService(RuleBasedStateMachine):
         self.machine.stream_opened(self.now)
         self.machine.orders_progress = self.etcd.orders_progress
 
+    @precondition(lambda self: self.is_open and self.etcd.watchers)
+    @rule(
+        keys=st.lists(st.sampled_from(KEYS), min_size=2, max_size=8), cut=st.integers(1, 3), answers=st.integers(0, 4)
+    )
+    def cut_amid_revisions(self, keys: list[bytes], cut: int, answers: int) -> None:
+        """Lose the stream when some of the fragments of a revision have come."""
+        self.talk_at_length()
+        self.write([keys])
+        for wire_id in list(self.etcd.watchers):
+            self.etcd.sync(wire_id, 1, [cut])
+        self.receive(answers)
+        if self.is_open:
+            self.cut(was_too_large=False)
+
     @precondition(lambda self: self.is_open)
     @rule(was_too_large=st.booleans())
     def cut(self, was_too_large: bool) -> None:
