@@ -19,6 +19,7 @@ from etcd_async.options import CLIENT_DEFAULT, Timeout
 __all__ = ["Cluster", "Member"]
 
 _TCP, _UNIX = ("http", "https"), ("unix", "unixs")
+_MOST_SHOWN = 100
 _FORBIDDEN = re.compile(r"[\s\x00-\x1f\x7f]")
 
 
@@ -60,7 +61,7 @@ class Cluster:
     def __init__(self, core: Core) -> None:
         self._core = core
 
-    async def list(self, serializable: bool = False, *, timeout: Timeout = CLIENT_DEFAULT) -> list[Member]:
+    async def list(self, *, serializable: bool = False, timeout: Timeout = CLIENT_DEFAULT) -> list[Member]:
         """
         Return all members, learners and those that were never started included.
 
@@ -170,9 +171,15 @@ def _urls(urls: object, name: str) -> list[str]:
         if not isinstance(url, str):
             raise TypeError(f"{name} must hold str, not {type(url).__name__}")
         if problem := _problem(url):
-            shown = re.sub(r"[^/]*@", "…@", url)  # what stands before an @ may be a password
-            raise ValueError(f"{name} holds {shown!r}: {problem}")
+            raise ValueError(f"{name} holds {_shown(url)!r}: {problem}")
     return several
+
+
+def _shown(url: str) -> str:
+    """Return what of *url* belongs into an error: little of a long one, and nothing before an @, maybe a password."""
+    _, at, host = url.rpartition("@")
+    shown = f"…@{host}" if at else url
+    return shown if len(shown) <= _MOST_SHOWN else f"{shown[:_MOST_SHOWN]}…"
 
 
 def _problem(url: str) -> str:

@@ -7,6 +7,7 @@ It needs the extra ``srv``: ``pip install 'etcd-async[srv]'``.
 from __future__ import annotations
 
 import asyncio
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
 
 from etcd_async.errors import Attempt, Unavailable
@@ -41,7 +42,7 @@ async def endpoints_from_srv(
     Raises:
         ImportError: dnspython is not installed.
         ValueError: *domain* can't be a domain, or *nameserver* not an address.
-        Unavailable: Both lookups failed, or found nothing; names each with the reason.
+        Unavailable: Both lookups failed, or found nothing; names each with the reason. Or no nameserver is known.
     """
     resolver = _resolver(nameserver)
     suffix = f"-{service_name}" if service_name else ""
@@ -64,13 +65,25 @@ def _resolver(nameserver: str | None) -> Resolver:
     try:
         from dns.asyncresolver import Resolver
         from dns.nameserver import Do53Nameserver
+        from dns.resolver import NoResolverConfiguration
     except ImportError as error:
         raise ImportError("endpoints_from_srv needs dnspython: pip install 'etcd-async[srv]'") from error
-    resolver = Resolver(configure=nameserver is None)
+    try:
+        resolver = Resolver(configure=nameserver is None)
+    except NoResolverConfiguration as error:
+        raise Unavailable([Attempt("the system's resolver", str(error))]) from error
     if nameserver is not None:
-        address, _, port = nameserver.partition(":") if nameserver.count(":") == 1 else (nameserver, "", "")
-        resolver.nameservers = [Do53Nameserver(address, int(port or 53))]
+        resolver.nameservers = [Do53Nameserver(*_address(nameserver))]
     return resolver
+
+
+def _address(nameserver: str) -> tuple[str, int]:
+    address, _, port = nameserver.partition(":") if nameserver.count(":") == 1 else (nameserver, "", "")
+    ip_address(address)
+    number = int(port or 53)
+    if not 0 < number < 2**16:
+        raise ValueError(f"no port of a nameserver: {nameserver!r}")
+    return address, number
 
 
 def _check(name: str) -> None:

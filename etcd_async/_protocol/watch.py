@@ -34,7 +34,8 @@ from etcd_async._protocol.creations import NO_ID, Creations
 from etcd_async._protocol.cursor import Cursor
 from etcd_async._protocol.machine import AT_ONCE, Reopen
 from etcd_async._protocol.pulse import Pulse, knock
-from etcd_async._protocol.watch_outputs import Batch, Created, Failed, Output, Progress
+from etcd_async._protocol.watch_outputs import Batch, Created, Failed, Output
+from etcd_async._protocol.watch_progress import Askers
 from etcd_async._protocol.watch_state import State, WatchState
 from etcd_async.errors import EtcdError, error_for_cancel_reason
 
@@ -60,7 +61,7 @@ class Watches:
         self._watches: dict[int, WatchState] = {}
         self._pending: dict[int, WatchState] = {}
         self._creations: Creations[WatchState] = Creations()
-        self._asking: set[int] = set()  # handles that wait for progress
+        self._askers = Askers()
         self._pulse = Pulse()
         self._is_open = False
         self._last_handle = 0
@@ -123,7 +124,7 @@ class Watches:
         starts later than the store's revision keeps it from answering (see `pulse.knock`), it is what is known anyway.
         """
         if handle in self._watches:
-            self._asking.add(handle)
+            self._askers.add(handle)
 
     def stream_opened(self, now: float) -> None:
         """Begin to create the watches on a fresh stream."""
@@ -134,6 +135,7 @@ class Watches:
         """Make every watch on the server pending again, from its resume point."""
         for watch in self._creations.clear():
             self._make_pending(watch)
+        self._askers.stream_lost()
         self._is_open = self.orders_progress = False
 
     def to_send(self, now: float) -> list[WatchRequest]:
@@ -144,8 +146,9 @@ class Watches:
         pending, self._pending = self._pending, {}
         requests = [WatchRequest(cancel_request=WatchCancelRequest(watch_id=each)) for each in cancels]
         requests += [WatchRequest(create_request=self._creation(watch)) for watch in pending.values()]
-        if self._creations and self._pulse.next_question(self._is_asking()) <= now:
+        if self._creations and self._pulse.next_question(self._askers.any_of(self._watches)) <= now:
             self._pulse.asked(now)
+            self._askers.asked()
             requests.append(WatchRequest(progress_request=WatchProgressRequest()))
             requests.append(WatchRequest(create_request=knock(self._creations.create_nothing())))
         self._pulse.waits(self._creations.has_unanswered, now)
@@ -175,7 +178,7 @@ class Watches:
         if response.created or (response.watch_id == NO_ID and response.canceled):
             return self._creation_answered(response, now)
         if response.watch_id == NO_ID:
-            return self._progress_of_all(response.revision)
+            return [*self._askers.of_all(self._active(), response.revision, is_ordered=self.orders_progress)]
         watch = self._creations.get(response.watch_id)
         if watch is None:
             return self._stray(response)
@@ -201,14 +204,12 @@ class Watches:
             return None
         if self._pending or self._creations.has_cancels:
             return AT_ONCE
-        question = self._pulse.next_question(self._is_asking()) if self._creations else None
+        question = self._pulse.next_question(self._askers.any_of(self._watches)) if self._creations else None
         return min((time for time in (question, self._pulse.verdict_at()) if time is not None), default=None)
-
-    def _is_asking(self) -> bool:
-        return any(self._watches[handle].state is State.ACTIVE for handle in self._asking)
 
     def _creation(self, watch: WatchState) -> WatchCreateRequest:
         watch.wire_id = self._creations.create(watch)
+        self._askers.created(watch)
         watch.starts_at = watch.cursor.next_revision
         watch.state = State.CREATING
         return replace(
@@ -232,7 +233,7 @@ class Watches:
         del self._watches[watch.handle]
         self._pending.pop(watch.handle, None)
         self._creations.drop(watch.wire_id)
-        self._asking.discard(watch.handle)
+        self._askers.discard(watch.handle)
 
     def _failed(self, watch: WatchState, error: EtcdError) -> Failed:
         self._forget(watch)
@@ -241,7 +242,7 @@ class Watches:
     def _creation_answered(self, response: WatchResponse, now: float) -> list[Output | Reopen]:
         watch = self._creations.answered(response.watch_id)
         if watch is None:
-            return self._store_is_at(response.revision)
+            return [*self._askers.of_store(self._active(), response.revision)]
         if response.canceled or response.compact_revision:
             return self._refused(watch, response, now)
         watch.state = State.ACTIVE
@@ -268,41 +269,9 @@ class Watches:
     def _delivered(self, watch: WatchState, response: WatchResponse) -> list[Output | Reopen]:
         cursor = watch.cursor
         if not response.events and not response.fragment and not cursor.is_amid_revision:
-            return [self._progress(watch, cursor.advance(response.revision))]
+            return [self._askers.told(watch, cursor.advance(response.revision))]
         events = cursor.take(response.events, is_fragment=response.fragment)
         return [Batch(watch.handle, cursor.seen, events)] if events else []
 
-    def _progress(self, watch: WatchState, revision: int) -> Progress:
-        self._asking.discard(watch.handle)
-        return Progress(watch.handle, revision)
-
-    def _progress_of_all(self, revision: int) -> list[Output | Reopen]:
-        """
-        Take what the server says of all watches that it had when it said so.
-
-        A watch's confirmation may overtake an answer from before the watch (server ``v3rpc/watch.go`` sendLoop takes
-        them from two queues). Such an answer knows no later revision than the confirmation.
-        """
-        outputs: list[Output | Reopen] = []
-        for watch in self._in_step():
-            cursor = watch.cursor
-            counts = self.orders_progress and revision > watch.created_at
-            come = cursor.advance(revision) if counts else cursor.confirm(revision)
-            if watch.handle in self._asking:
-                outputs.append(self._progress(watch, come))
-        return outputs
-
-    def _store_is_at(self, revision: int) -> list[Output | Reopen]:
-        """Answer those whom the server will not: while a watch starts after *revision*, it has no progress to tell."""
-        if not self._asking:
-            return []
-        watches = self._in_step()
-        is_silenced = any(watch.starts_at > revision for watch in watches)
-        return [
-            self._progress(watch, watch.cursor.confirm(revision))
-            for watch in watches
-            if watch.handle in self._asking and (is_silenced or watch.cursor.next_revision > revision)
-        ]
-
-    def _in_step(self) -> list[WatchState]:
-        return [watch for watch in self._creations.live() if watch.is_in_step]
+    def _active(self) -> list[WatchState]:
+        return [watch for watch in self._creations.live() if watch.state is State.ACTIVE]

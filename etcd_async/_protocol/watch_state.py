@@ -47,6 +47,7 @@ class WatchState:
         wire_id: The server's name for it, in the latest creation.
         starts_at: The start that the latest creation asked for.
         created_at: The store's revision in the answer to it.
+        stale_answers: How many answers about the whole stream may be yet to come that are older than it.
         refusals: Of its creation, in a row.
     """
 
@@ -57,6 +58,7 @@ class WatchState:
     wire_id: int = 0
     starts_at: int = 0
     created_at: int = 0
+    stale_answers: int = 0
     refusals: int = 0
 
     @property

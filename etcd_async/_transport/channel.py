@@ -69,6 +69,11 @@ class Channel:
         connection = self._connector.current
         return connection is not None and connection.is_usable
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing goes on here."""
+        return not self._connector.is_connecting and all(each.outbox.is_idle for each in self._connector.live)
+
     async def unary(
         self,
         path: str,

@@ -74,6 +74,11 @@ class Connector:
         self._is_closed = False
         self._has_left = False
 
+    @property
+    def is_connecting(self) -> bool:
+        """Whether a connection is being made."""
+        return self._attempt is not None
+
     async def connected(self, deadline: float | None, patience: float | None = None) -> Connection:
         """
         Return a usable connection, making one if there is none.

@@ -74,7 +74,7 @@ class Prober:
     async def _attend(self, endpoint: Endpoint) -> None:
         pool = self._patients.pool
         try:
-            if not pool.is_aside(endpoint):
+            if endpoint in pool.endpoints and not pool.is_aside(endpoint):
                 await self._probe(endpoint)
             while (due := pool.probe_at(endpoint)) is not None:
                 if due <= self._clock():

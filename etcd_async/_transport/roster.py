@@ -127,16 +127,19 @@ class Roster:
 
     def replace(self, endpoints: Sequence[Endpoint]) -> None:
         """
-        Use *endpoints* from now on. What goes on at others may end there, within `LEAVE_GRACE`.
+        Use *endpoints* from now on. What goes on at those that were used before may end there, within `LEAVE_GRACE`.
+
+        Channels to any others, for calls that had to go there, are given up as well if nothing goes on there now.
 
         Raises:
             ValueError: There are none.
         """
         before = self.pool.endpoints
         self.pool.replace(endpoints)
-        for endpoint in before:
-            channel = None if endpoint in self.pool.endpoints else self.channels.pop(endpoint.text, None)
-            if channel is not None:
+        for channel in list(self.channels.values()):
+            endpoint = channel.endpoint
+            if endpoint not in self.pool.endpoints and (endpoint in before or channel.is_idle):
+                del self.channels[endpoint.text]
                 self._leaving.add(channel)
                 self._tasks.start(f"etcd_async.leave {endpoint.text}", partial(self._leave, channel))
         self._notify()

@@ -4,6 +4,7 @@ import sys
 from urllib.parse import urlsplit
 
 import pytest
+from dns.resolver import BaseResolver, NoResolverConfiguration
 
 from etcd_async import Client, Unavailable, endpoints_from_srv
 from etcd_async.testing import EtcdServer
@@ -70,6 +71,21 @@ async def test_a_server_that_does_not_answer_is_an_error_in_time() -> None:
 async def test_what_is_no_domain_is_refused(domain: str) -> None:
     with pytest.raises(ValueError, match="no name in the DNS"):
         await endpoints_from_srv(domain, nameserver="127.0.0.1:1")
+
+
+@pytest.mark.parametrize("nameserver", ["ns.example.com", "127.0.0.1:99999", "127.0.0.1:0", "127.0.0.1:dns"])
+async def test_what_is_no_address_of_a_nameserver_is_refused(nameserver: str) -> None:
+    with pytest.raises(ValueError, match=r"address|port|int"):
+        await endpoints_from_srv("example.com", nameserver=nameserver)
+
+
+async def test_a_system_that_knows_no_nameserver_is_an_error_of_etcd_async(monkeypatch: pytest.MonkeyPatch) -> None:
+    def read_nothing(resolver: BaseResolver, path: object) -> None:
+        raise NoResolverConfiguration("cannot open /etc/resolv.conf")
+
+    monkeypatch.setattr(BaseResolver, "read_resolv_conf", read_nothing)
+    with pytest.raises(Unavailable, match="cannot open"):
+        await endpoints_from_srv("example.com")
 
 
 async def test_without_dnspython_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:

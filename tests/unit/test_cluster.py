@@ -1,6 +1,7 @@
 """What members may be called, before any server is asked."""
 
 import re
+import time
 
 import pytest
 
@@ -40,7 +41,14 @@ async def test_what_is_no_url_of_a_peer_is_refused_here(client: Client, url: str
 
 
 def test_a_password_in_a_url_is_not_told(client: Client) -> None:
-    assert "hunter2" not in str(_refusal(client, "http://user:hunter2@h:2380"))
+    for url in ("http://user:hunter2@h:2380", "http://user:hunter2/@@h:2380", "user:hunter2@" + "h" * 1000):
+        assert "hunter2" not in str(_refusal(client, url))
+
+
+def test_a_url_of_megabytes_is_refused_at_once_in_few_words(client: Client) -> None:
+    began = time.process_time()
+    assert len(str(_refusal(client, "x" * 3_000_000))) < 300
+    assert time.process_time() - began < 5.0
 
 
 def _refusal(client: Client, url: str) -> BaseException:

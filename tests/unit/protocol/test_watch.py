@@ -315,6 +315,29 @@ def test_progress_from_before_a_watch_does_not_count_though_it_comes_after_the_c
     assert answer(machine, -1, 112) == [Progress(late, 112)]
 
 
+def test_progress_counts_for_a_watch_of_an_idle_store_once_no_older_answer_can_come() -> None:
+    machine, handle, _ = active()
+    machine.orders_progress = True
+    machine.request_progress(handle)
+    machine.to_send(0.0)
+    add(machine, start_revision=15)
+    [wire_id] = [creation.watch_id for creation in creations(machine.to_send(0.0)) if creation.start_revision == 15]
+    answer(machine, wire_id, 111, created=True)
+    answer(machine, -1, 111)  # to the question from before it
+    answer(machine, -1, 111)
+    assert 112 in [creation.start_revision for creation in reopened(machine)[1:]]
+
+
+def test_progress_counts_for_a_watch_of_an_idle_store_if_nobody_asked_before_it() -> None:
+    machine = opened()
+    machine.orders_progress = True
+    add(machine, start_revision=15)
+    [creation] = creations(machine.to_send(0.0))
+    answer(machine, creation.watch_id, 111, created=True)
+    answer(machine, -1, 111)
+    assert [creation.start_revision for creation in reopened(machine)] == [112]
+
+
 def questions(requests: list[WatchRequest]) -> list[WatchCreateRequest]:
     """Return the knocks among *requests*, each of which goes with a request for progress."""
     asked = [request for request in requests if request.progress_request is not None]

@@ -27,6 +27,7 @@ from etcd_async.types import Event, KeyValue
 FORBIDDEN = b"x"
 KEYS = (b"a", b"b", b"c")
 DENIED = "rpc error: code = PermissionDenied desc = etcdserver: permission denied"
+A_FEW = st.sampled_from([0, 1, 2, 4, 100, 100])
 STALE = "rpc error: code = Unauthenticated desc = etcdserver: invalid auth token"
 
 
@@ -210,17 +211,29 @@ class WatchService(RuleBasedStateMachine):
         self.machine.request_progress(handle)
         self.users[handle].asks = True
 
+    @rule(number=st.integers(0, 9), key=st.sampled_from(KEYS), back=st.integers(0, 8))
+    def ask_and_watch(self, number: int, key: bytes, back: int) -> None:
+        """Ask how far one watch is, and create another before there is an answer: one may overtake the other."""
+        self.talk_at_length()
+        self.wait(IDLE_INTERVAL)
+        if self.users:
+            self.request_progress(number)
+        self.send()
+        self.watch(key, -back)
+        self.send()
+
     @rule(seconds=st.sampled_from([0.1, PROGRESS_INTERVAL, IDLE_INTERVAL]))
     def wait(self, seconds: float) -> None:
         self.now += seconds
 
     # What the cluster does.
 
-    @rule(keys=st.lists(st.sampled_from(KEYS), min_size=1, max_size=5))
-    def write(self, keys: list[bytes]) -> None:
-        self.etcd.write(keys)
+    @rule(revisions=st.lists(st.lists(st.sampled_from(KEYS), min_size=1, max_size=5), min_size=1, max_size=4))
+    def write(self, revisions: list[list[bytes]]) -> None:
+        for keys in revisions:
+            self.etcd.write(keys)
 
-    @rule(back=st.integers(0, 10))
+    @rule(back=st.sampled_from([0, 3, 10, 20, 40]))
     def compact(self, back: int) -> None:
         self.etcd.compact(self.etcd.revision - back)
 
@@ -231,29 +244,43 @@ class WatchService(RuleBasedStateMachine):
         self.etcd.sync(wire_ids[number % len(wire_ids)], revisions, sorted(cuts))
 
     @precondition(lambda self: self.etcd.watchers)
+    @rule()
+    def sync_all(self) -> None:
+        """Bring every watcher in step: only then is there progress to tell."""
+        for wire_id in list(self.etcd.watchers):
+            self.etcd.sync(wire_id, 1000, [])
+
+    @precondition(lambda self: self.etcd.watchers)
     @rule(number=st.integers(0, 9))
     def notify(self, number: int) -> None:
         wire_ids = list(self.etcd.watchers)
         self.etcd.notify(wire_ids[number % len(wire_ids)])
 
-    @precondition(lambda self: self.etcd.requests)
-    @rule()
-    def handle(self) -> None:
-        self.etcd.handle()
-
-    @rule()
-    def let_the_token_expire(self) -> None:
-        self.etcd.is_token_stale = True
+    @rule(is_now=st.sampled_from([False, False, False, True]))  # else it would spoil most runs
+    def let_the_token_expire(self, is_now: bool) -> None:
+        self.etcd.is_token_stale |= is_now
 
     # What the connection does.
 
-    @precondition(lambda self: not self.is_open)
-    @rule()
     def open(self) -> None:
         self.is_open = True
         self.etcd.is_token_stale = False
         self.machine.stream_opened(self.now)
         self.machine.orders_progress = self.etcd.orders_progress
+
+    @precondition(lambda self: self.is_open and self.etcd.watchers)
+    @rule(
+        keys=st.lists(st.sampled_from(KEYS), min_size=2, max_size=8), cut=st.integers(1, 3), answers=st.integers(0, 4)
+    )
+    def cut_amid_revisions(self, keys: list[bytes], cut: int, answers: int) -> None:
+        """Lose the stream when some of the fragments of a revision have come."""
+        self.talk_at_length()
+        self.write([keys])
+        for wire_id in list(self.etcd.watchers):
+            self.etcd.sync(wire_id, 1, [cut])
+        self.receive(answers)
+        if self.is_open:
+            self.cut(was_too_large=False)
 
     @precondition(lambda self: self.is_open)
     @rule(was_too_large=st.booleans())
@@ -264,13 +291,26 @@ class WatchService(RuleBasedStateMachine):
         self.etcd.cut()
         self.machine.stream_lost(self.now)
 
-    @precondition(lambda self: self.is_open)
+    @rule(requests=A_FEW, answers=A_FEW)
+    def talk(self, requests: int, answers: int) -> None:
+        """Say what there is to say, and let a few requests and answers arrive; in smaller steps no run comes far."""
+        if not self.is_open:
+            self.open()
+        self.send()
+        for _ in range(min(requests, len(self.etcd.requests))):
+            self.etcd.handle()
+        self.receive(answers)
+
     @rule()
+    def talk_at_length(self) -> None:
+        """Let everything arrive that is under way, and every watch come in step."""
+        self.talk(100, 100)
+        self.sync_all()
+        self.receive(100)
+
     def send(self) -> None:
         self.etcd.requests += self.machine.to_send(self.now)
 
-    @precondition(lambda self: self.etcd.answers)
-    @rule(count=st.integers(1, 5))
     def receive(self, count: int) -> None:
         for _ in range(min(count, len(self.etcd.answers))):
             for output in self.machine.receive(self.etcd.answers.popleft(), self.now):
@@ -336,8 +376,7 @@ class WatchService(RuleBasedStateMachine):
     def settle(self) -> None:
         while self.etcd.requests:
             self.etcd.handle()
-        for wire_id in list(self.etcd.watchers):
-            self.etcd.sync(wire_id, 1000, [])
+        self.sync_all()
         self.receive(len(self.etcd.answers))
         self.send()
 

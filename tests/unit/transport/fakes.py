@@ -195,7 +195,7 @@ class FakeChannel:
         self.on_change = on_change
         self.on_slow = on_slow
         self.is_closed = self.has_left = False
-        self.is_connected = True
+        self.is_connected = self.is_idle = True
         self.renewed: list[float] = []
         self._network = network
 

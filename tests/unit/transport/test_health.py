@@ -53,6 +53,12 @@ async def ask_all(caller: Caller) -> None:
         await caller.unary(RANGE, b"", timeout=5.0)
 
 
+async def settled() -> None:
+    """Let every task go on until it waits."""
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
 async def is_taken_back(caller: Caller) -> None:
     """Wait until every endpoint is in turn."""
     async with asyncio.timeout(10):
@@ -240,6 +246,27 @@ async def test_calls_go_to_a_new_list_and_the_channels_of_others_are_left(networ
         assert [channel.has_left for channel in network.channels] == [
             channel.endpoint.text == A for channel in network.channels
         ]
+
+
+async def test_with_a_new_list_idle_channels_to_other_endpoints_are_left_too(network: Network) -> None:
+    async with caller_of(A) as caller:
+        for endpoint in (B, C):
+            await caller.unary(RANGE, b"", timeout=5.0, endpoint=caller.endpoint(endpoint))
+        channel_of(network, C).is_idle = False  # a snapshot, say
+        caller.set_endpoints([parse(A)])
+        await settled()
+        assert [channel.endpoint.text for channel in network.channels if channel.has_left] == [B]
+        assert set(caller.roster.channels) == {C}
+
+
+async def test_an_endpoint_that_leaves_the_list_before_its_probe_is_not_probed(network: Network) -> None:
+    async with caller_of(A, B) as caller:
+        await ask_all(caller)
+        channel_of(network, A).on_slow()
+        caller.set_endpoints([parse(B)])
+        await settled()
+        assert network.probed == []
+        assert set(caller.roster.channels) == {B}
 
 
 async def test_a_list_of_nothing_is_refused_and_the_old_one_stays(network: Network) -> None:
