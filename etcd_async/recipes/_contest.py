@@ -12,19 +12,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack, suppress
 
-import anyio
-
 from etcd_async import ops
 from etcd_async._loss import Loss, guarding
-from etcd_async.errors import Compacted, EtcdError, LeaseLost, Unavailable
+from etcd_async.errors import Compacted, EtcdError, LeaseLost, LeaseNotFound
 from etcd_async.lease import Lease
+from etcd_async.recipes._patience import Pauses, is_transient
 from etcd_async.services import Services
-from etcd_async.types import KeyValue, RangeResult
+from etcd_async.types import KeyValue, RangeResult, TxnResult
 from etcd_async.watch import Filter
 
 __all__ = ["Contender", "is_empty", "look", "until_event", "until_gone"]
-
-_PAUSE = 0.5  # seconds between looks for a server
 
 
 class Contender:
@@ -87,9 +84,7 @@ class Contender:
         """Join if all of *when* hold, in one transaction; return whether they did. If not, try again or `leave`."""
         if self._lease is None:
             await self._take_lease()
-        absent = ops.create_revision(self.key) == 0
-        place = ops.put(self.key, value, lease=self.lease)
-        result = await self._client.txn([absent, *when], [place], [ops.get(self.key)])
+        result = await self._put_key(when, value)
         existing = None if result.succeeded else result.results[0]
         if not result.succeeded and existing is None:
             return False
@@ -122,7 +117,17 @@ class Contender:
     async def _take_lease(self) -> None:
         lease = self._lease = await self._stack.enter_async_context(self._client.lease(self._ttl, on_loss="signal"))
         self.key = self._prefix + f"{lease.id:x}".encode()
-        lease.loss.tell(lambda reason: self._lose(f"its lease was lost: {reason}", reason))
+        lease.loss.tell(self._lose_lease)
+
+    async def _put_key(self, when: Sequence[ops.Compare], value: bytes) -> TxnResult:
+        absent = ops.create_revision(self.key) == 0
+        place = ops.put(self.key, value, lease=self.lease)
+        try:
+            with guarding(self.loss):
+                return await self._client.txn([absent, *when], [place], [ops.get(self.key)])
+        except LeaseNotFound as error:  # the server knows sooner than this side
+            self._lose_lease(error)
+            raise await self.loss.wait() from error
 
     def _guard_key(self) -> None:
         guard = self._client.background("etcd_async.contender", self._notice_deletion)
@@ -171,6 +176,9 @@ class Contender:
             await self._still_there()  # nobody gets ahead afterwards
         return (earlier[0].key, queue.revision) if earlier else None
 
+    def _lose_lease(self, reason: EtcdError) -> None:
+        self._lose(f"its lease was lost: {reason}", reason)
+
     def _lose(self, why: str, cause: BaseException | None = None) -> None:
         error = self._lost(why)
         error.__cause__ = cause
@@ -184,11 +192,14 @@ async def look(client: Services, op: ops.Range) -> RangeResult:
     A range, not a read-only transaction: etcd before 3.5.5 panics when one of those is cancelled while it runs, and
     waiting for a lock is what people cancel (https://github.com/etcd-io/etcd/issues/14110).
     """
+    pauses = Pauses()
     while True:
         try:
             return await client.do(op, timeout=None)
-        except Unavailable:
-            await anyio.sleep(_PAUSE)
+        except EtcdError as error:
+            if not is_transient(error):
+                raise
+        await pauses.pause()
 
 
 async def until_event(client: Services, key: bytes, revision: int, *, but: Filter) -> None:
