@@ -23,6 +23,9 @@ class Semaphore(Holding):
     See `Holding` for the rest. An object takes one permit; make another for each. All who hold or wait must give the
     same limit: acquiring with another one is refused with `LimitMismatch` until all of them have gone.
 
+    Whoever leaves is told to all who wait, so that none of them depends on another one's coming forward: this is for
+    hundreds of waiters, not for many thousands.
+
     Args:
         client: The client.
         name: The semaphore's name: its contenders' keys are ``<name>/<limit>/<lease id>``. Keep other keys out of
