@@ -9,8 +9,8 @@ is one revocation, which can't touch anybody else's key.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, contextmanager, suppress
 
 from etcd_async import ops
 from etcd_async._loss import Loss, guarding
@@ -18,7 +18,7 @@ from etcd_async.errors import Compacted, EtcdError, LeaseLost, LeaseNotFound
 from etcd_async.lease import Lease
 from etcd_async.recipes._patience import Pauses, is_transient
 from etcd_async.services import Services
-from etcd_async.types import KeyValue, RangeResult, TxnResult
+from etcd_async.types import KeyValue, RangeResult
 from etcd_async.watch import Filter
 
 __all__ = ["Contender", "is_empty", "look", "until_event", "until_gone"]
@@ -84,7 +84,10 @@ class Contender:
         """Join if all of *when* hold, in one transaction; return whether they did. If not, try again or `leave`."""
         if self._lease is None:
             await self._take_lease()
-        result = await self._put_key(when, value)
+        absent = ops.create_revision(self.key) == 0
+        place = ops.put(self.key, value, lease=self.lease)
+        with self._being_kept():
+            result = await self._client.txn([absent, *when], [place], [ops.get(self.key)])
         existing = None if result.succeeded else result.results[0]
         if not result.succeeded and existing is None:
             return False
@@ -95,7 +98,7 @@ class Contender:
 
     async def wait_turn(self) -> None:
         """Wait until nobody is ahead; raises the loss if the lease or the key is lost before that."""
-        with guarding(self.loss):
+        with self._being_kept():
             while not await self._comes_forward():
                 pass
             if self.lease.is_lost:  # the answer was read late, by a loop or a machine that stood still
@@ -119,15 +122,16 @@ class Contender:
         self.key = self._prefix + f"{lease.id:x}".encode()
         lease.loss.tell(self._lose_lease)
 
-    async def _put_key(self, when: Sequence[ops.Compare], value: bytes) -> TxnResult:
-        absent = ops.create_revision(self.key) == 0
-        place = ops.put(self.key, value, lease=self.lease)
+    @contextmanager
+    def _being_kept(self) -> Iterator[None]:
+        """Cancel the block when the lease or the key is lost, and raise the loss."""
         try:
             with guarding(self.loss):
-                return await self._client.txn([absent, *when], [place], [ops.get(self.key)])
+                yield
         except LeaseNotFound as error:  # the server knows sooner than this side
             self._lose_lease(error)
-            raise await self.loss.wait() from error
+            assert self.loss.reason is not None, "it was just lost"
+            raise self.loss.reason from error
 
     def _guard_key(self) -> None:
         guard = self._client.background("etcd_async.contender", self._notice_deletion)
