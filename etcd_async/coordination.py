@@ -43,7 +43,8 @@ class Coordination(Services):
 
         Args:
             function: ``async def move(t): t.put("b", (await t.get("a")).value); t.delete("a")``
-            isolation: What must be unchanged at the commit. ``"serializable_snapshot"``: all that was read or written.
+            isolation: What must be unchanged at the commit. ``"serializable_snapshot"``: all that was read or written
+                (but what is only written may have been deleted meanwhile).
                 ``"serializable"``: all that was read; it is of one revision. ``"repeatable_reads"``: the same, but an
                 attempt may see keys of different revisions before it fails. ``"read_committed"``: nothing, so changes
                 by others may be overwritten.

@@ -9,22 +9,19 @@ is one revocation, which can't touch anybody else's key.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack, suppress
-
-import anyio
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, contextmanager, suppress
 
 from etcd_async import ops
 from etcd_async._loss import Loss, guarding
-from etcd_async.errors import Compacted, EtcdError, LeaseLost, Unavailable
+from etcd_async.errors import Compacted, EtcdError, LeaseLost, LeaseNotFound
 from etcd_async.lease import Lease
+from etcd_async.recipes._patience import Pauses, is_transient
 from etcd_async.services import Services
 from etcd_async.types import KeyValue, RangeResult
 from etcd_async.watch import Filter
 
 __all__ = ["Contender", "is_empty", "look", "until_event", "until_gone"]
-
-_PAUSE = 0.5  # seconds between looks for a server
 
 
 class Contender:
@@ -89,7 +86,8 @@ class Contender:
             await self._take_lease()
         absent = ops.create_revision(self.key) == 0
         place = ops.put(self.key, value, lease=self.lease)
-        result = await self._client.txn([absent, *when], [place], [ops.get(self.key)])
+        with self._being_kept():
+            result = await self._client.txn([absent, *when], [place], [ops.get(self.key)])
         existing = None if result.succeeded else result.results[0]
         if not result.succeeded and existing is None:
             return False
@@ -100,7 +98,7 @@ class Contender:
 
     async def wait_turn(self) -> None:
         """Wait until nobody is ahead; raises the loss if the lease or the key is lost before that."""
-        with guarding(self.loss):
+        with self._being_kept():
             while not await self._comes_forward():
                 pass
             if self.lease.is_lost:  # the answer was read late, by a loop or a machine that stood still
@@ -122,7 +120,18 @@ class Contender:
     async def _take_lease(self) -> None:
         lease = self._lease = await self._stack.enter_async_context(self._client.lease(self._ttl, on_loss="signal"))
         self.key = self._prefix + f"{lease.id:x}".encode()
-        lease.loss.tell(lambda reason: self._lose(f"its lease was lost: {reason}", reason))
+        lease.loss.tell(self._lose_lease)
+
+    @contextmanager
+    def _being_kept(self) -> Iterator[None]:
+        """Cancel the block when the lease or the key is lost, and raise the loss."""
+        try:
+            with guarding(self.loss):
+                yield
+        except LeaseNotFound as error:  # the server knows sooner than this side
+            self._lose_lease(error)
+            assert self.loss.reason is not None, "it was just lost"
+            raise self.loss.reason from error
 
     def _guard_key(self) -> None:
         guard = self._client.background("etcd_async.contender", self._notice_deletion)
@@ -171,6 +180,9 @@ class Contender:
             await self._still_there()  # nobody gets ahead afterwards
         return (earlier[0].key, queue.revision) if earlier else None
 
+    def _lose_lease(self, reason: EtcdError) -> None:
+        self._lose(f"its lease was lost: {reason}", reason)
+
     def _lose(self, why: str, cause: BaseException | None = None) -> None:
         error = self._lost(why)
         error.__cause__ = cause
@@ -184,11 +196,14 @@ async def look(client: Services, op: ops.Range) -> RangeResult:
     A range, not a read-only transaction: etcd before 3.5.5 panics when one of those is cancelled while it runs, and
     waiting for a lock is what people cancel (https://github.com/etcd-io/etcd/issues/14110).
     """
+    pauses = Pauses()
     while True:
         try:
             return await client.do(op, timeout=None)
-        except Unavailable:
-            await anyio.sleep(_PAUSE)
+        except EtcdError as error:
+            if not is_transient(error):
+                raise
+        await pauses.pause()
 
 
 async def until_event(client: Services, key: bytes, revision: int, *, but: Filter) -> None:

@@ -44,12 +44,14 @@ class Barrier:
         """
         Wait until the barrier is open, or for *timeout* seconds; with 0, only look. Any number may wait.
 
+        A server that can't be reached is waited for as well, but when only looking.
+
         Raises:
             BarrierTimeout: It stayed closed.
         """
         check_patience(timeout)
         if timeout == 0:
-            if await self._closed_at():
+            if await self._client.exists(self.name):
                 raise BarrierTimeout(f"barrier {self.name!r} is closed")
             return
         with anyio.move_on_after(timeout) as limit:

@@ -12,7 +12,7 @@ from etcd_async import ops
 from etcd_async._finish import finish
 from etcd_async._keys import check_patience, prefix_end, to_key
 from etcd_async._loss import Guard, OnLoss, check_on_loss, guarding
-from etcd_async.errors import BarrierFull, BarrierLost, BarrierTimeout, ClientClosed, Compacted, EtcdError
+from etcd_async.errors import BarrierFull, BarrierLost, BarrierTimeout, ClientClosed, Compacted, EtcdError, Unavailable
 from etcd_async.lease import check_ttl
 from etcd_async.recipes._contest import Contender, is_empty, look, until_event, until_gone
 from etcd_async.services import Services
@@ -92,7 +92,7 @@ class DoubleBarrier:
             BarrierTimeout: Not enough came in time; nothing of the attempt stays behind.
             BarrierLost: The lease was lost while waiting.
         """
-        if self._member is not None:
+        if self._member is not None or self._guard is not None:
             raise RuntimeError(f"this object for barrier {self.name!r} is in use: make another")
         member = self._member = Contender(self._client, self._waiters, self._ttl, BarrierLost)
         try:
@@ -195,7 +195,11 @@ class DoubleBarrier:
 
     async def _open(self, member: Contender) -> None:
         when = [member.owned, ops.create_revision(self._ready) == 0]
-        await self._client.txn(when, [ops.put(self._ready, str(member.revision))])
+        try:
+            await self._client.txn(when, [ops.put(self._ready, str(member.revision))])
+        except EtcdError as error:  # whether that was done, the next look tells
+            if not (error.maybe_applied or isinstance(error, Unavailable)):
+                raise
 
     async def _go(self) -> None:
         """Take this member's key away, and as the last one the mark with it; carried out also if that is cancelled."""
@@ -231,7 +235,8 @@ class DoubleBarrier:
                 await until_gone(self._client, self._waiters, inside, found.revision)
         if any(kv.create_revision == self._mark.create_revision for kv in found):
             is_ours = ops.create_revision(self._ready) == self._mark.create_revision
-            await self._client.txn([is_ours], [ops.delete(self._ready)])
+            with suppress(EtcdError):  # then the next to come takes it away, see _join
+                await self._client.txn([is_ours], [ops.delete(self._ready)])
 
     def _full(self) -> BarrierFull:
         return BarrierFull(f"barrier {self.name!r} has its {self.count} members")

@@ -81,6 +81,8 @@ class Holding:
         Raises:
             LockTimeout: The timeout passed; nothing of the attempt stays behind.
             LockLost: The lease was lost while waiting.
+            Unavailable, DeadlineExceeded: No server could be reached to join the queue. Once in it, that is waited out.
+            RuntimeError: The object is in use: it is held or waited for, or the body of its ``async with`` still runs.
         """
         if self._timeout == 0:
             return await self._acquire_at_once()
@@ -139,7 +141,7 @@ class Holding:
         return self._contender
 
     def _begin(self) -> Contender:
-        if self._busy or self._contender is not None:
+        if self._busy or self._contender is not None or self._guard is not None:
             raise RuntimeError(f"this object for {self._label} is in use: make another")
         self._busy = True
         return self._new_contender()

@@ -6,7 +6,7 @@ from contextlib import suppress
 
 from etcd_async import ops
 from etcd_async._keys import prefix_end, to_key
-from etcd_async._loss import OnLoss, guarding
+from etcd_async._loss import OnLoss
 from etcd_async.errors import Compacted, LimitMismatch, LockLost
 from etcd_async.lease import check_ttl
 from etcd_async.recipes._contest import Contender, is_empty, look, until_gone
@@ -22,6 +22,9 @@ class Semaphore(Holding):
 
     See `Holding` for the rest. An object takes one permit; make another for each. All who hold or wait must give the
     same limit: acquiring with another one is refused with `LimitMismatch` until all of them have gone.
+
+    Whoever leaves is told to all who wait, so that none of them depends on another one's coming forward: this is for
+    hundreds of waiters, not for many thousands.
 
     Args:
         client: The client.
@@ -71,7 +74,7 @@ class _Permit(Contender):
     async def try_join(self, value: bytes = b"") -> bool:
         """Take a place, and return whether it is one that need not wait. If not, `leave`."""
         await self.join(value)
-        with guarding(self.loss):
+        with self._being_kept():
             ahead, _ = await self._those_ahead()
         return len(ahead) < self._limit
 

@@ -12,9 +12,11 @@ What is compared at the commit, by level of isolation (etcd ``client/v3/concurre
     read_committed         each the newest         anything                          anything
     ====================== ======================= ================================= =============================
 
-Keys are compared by their ``mod_revision``, so encrypted ones can be, too. Here etcd's own recipe is not followed: it
-reads the newest from any member, which may be one that is behind; and after a conflict it mixes revisions within what
-should be one.
+Keys are compared by their ``mod_revision``, so encrypted ones can be, too. A key that is not there has none: one that
+is only written may have been deleted since that revision, which etcd can't compare.
+
+Here etcd's own recipe is not followed: it reads the newest from any member, which may be one that is behind; and after
+a conflict it mixes revisions within what should be one.
 """
 
 from __future__ import annotations

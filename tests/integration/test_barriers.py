@@ -294,6 +294,9 @@ async def test_an_object_is_one_member(client: Client) -> None:
         async with barrier:
             with pytest.raises(RuntimeError, match="in use"):
                 await barrier.enter()
+            await barrier.leave()
+            with pytest.raises(RuntimeError, match="in use"):
+                await barrier.enter()
 
 
 async def test_a_history_compacted_while_members_wait_does_no_harm(client: Client) -> None:

@@ -148,6 +148,18 @@ async def test_a_lock_object_serves_again_but_not_twice_at_once(client: Client) 
         assert lock.key
 
 
+async def test_a_lock_released_in_the_body_is_nobodys_until_the_body_has_ended(client: Client) -> None:
+    """The end of the body would release it for whoever had it by then, and a loss of it could not cancel the body."""
+    async with client.lock("x", ttl=10) as lock:
+        await lock.release()
+        with pytest.raises(RuntimeError, match="in use"):
+            await lock.acquire()
+        with pytest.raises(RuntimeError, match="in use"):
+            await asyncio.create_task(lock.try_acquire())
+    assert await lock.try_acquire()
+    await lock.release()
+
+
 async def test_a_timeout_is_lock_timeout_and_leaves_no_key_and_no_lease(client: Client) -> None:
     async with client.lock("x", ttl=10) as lock:
         with pytest.raises(LockTimeout) as caught:

@@ -2,7 +2,7 @@
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from etcd_async import (
     Client,
     DecryptionFailed,
+    Delete,
     FutureRevision,
     Isolation,
     KeyValue,
@@ -354,6 +355,42 @@ async def test_a_transaction_that_only_reads_tells_its_revision(client: Client) 
 
 
 # Conflicts, limits and unusual states.
+
+
+class Recording(Client):
+    """A client that knows what transactions it has sent."""
+
+    def __init__(self, endpoint: str) -> None:
+        super().__init__(endpoint)
+        self.sent: list[Sequence[object]] = []
+
+    async def txn(self, when: Any = (), then: Any = (), otherwise: Any = (), **options: Any) -> Any:
+        self.sent.append([*then, *otherwise])
+        return await super().txn(when, then, otherwise, **options)
+
+
+@pytest.mark.parametrize("isolation", LEVELS)
+async def test_no_transaction_that_only_reads_is_sent(etcd_server: EtcdServer, isolation: Isolation) -> None:
+    """etcd before 3.5.5 panics when one of those is cancelled (https://github.com/etcd-io/etcd/issues/14110)."""
+    async with Recording(etcd_server.endpoint) as client:
+        await client.put("b", "1")
+        others = Interfering(lambda: client.put("a", "1"))
+
+        async def read(t: Transaction) -> None:
+            await t.get("a")
+            await others.interfere()
+            await t.get("b")
+
+        async def write(t: Transaction) -> None:
+            await read(t)
+            t.delete("b")
+
+        await client.stm(read, isolation=isolation, prefetch=["a"])
+        assert client.sent == []
+        others = Interfering(lambda: client.put("a", "2"))
+        await client.stm(write, isolation=isolation, prefetch=["a"])
+        assert len(client.sent) == others.attempts
+        assert all(any(isinstance(op, Delete) for op in ops) for ops in client.sent)
 
 
 async def test_conflicts_go_on_until_nobody_interferes(client: Client) -> None:

@@ -1,0 +1,172 @@
+"""Recipes of coordination meet with a server that is away, or that answers too late, at the worst moments."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from etcd_async import (
+    BarrierLost,
+    Client,
+    Delete,
+    EtcdError,
+    Holding,
+    LeaseLost,
+    LockLost,
+    Range,
+    StatusCode,
+    Unavailable,
+)
+from etcd_async.errors import RpcError, error_for
+from etcd_async.testing import EtcdServer, FaultProxy
+from tests.faults.support import start
+from tests.support.live import until, watchers, within
+
+pytestmark = pytest.mark.faults
+
+
+class Meddled(Client):
+    """A client with whose calls a test can meddle: before one is made, and instead of making it."""
+
+    def __init__(self, endpoint: str) -> None:
+        super().__init__(endpoint)
+        self.before_txn: Callable[[Any], Awaitable[None]] | None = None
+        self.before_range: Callable[[], Awaitable[None]] | None = None
+
+    async def txn(self, when: Any = (), then: Any = (), otherwise: Any = (), **options: Any) -> Any:
+        if self.before_txn is not None:
+            await self.before_txn(then)
+        return await super().txn(when, then, otherwise, **options)
+
+    async def do(self, op: Any, **options: Any) -> Any:
+        if self.before_range is not None and isinstance(op, Range):
+            await self.before_range()
+        return await super().do(op, **options)
+
+
+CONTENDERS: dict[str, Callable[[Client], Holding]] = {
+    "lock": lambda client: client.lock("x", ttl=30),
+    "reader": lambda client: client.rwlock("x", ttl=30).read(),
+    "writer": lambda client: client.rwlock("x", ttl=30).write(),
+    "semaphore": lambda client: client.semaphore("x", limit=1, ttl=30),
+}
+
+
+async def revoke_all(client: Client) -> None:
+    for lease in await client.leases.list():
+        await client.leases.revoke(lease)
+
+
+@pytest.mark.parametrize("kind", CONTENDERS)
+async def test_a_lease_that_is_gone_before_the_key_is_put_is_a_loss(
+    server: EtcdServer, client: Client, kind: str
+) -> None:
+    async with Meddled(server.endpoint) as meddled:
+        meddled.before_txn = lambda _: revoke_all(client)
+        with pytest.raises(LockLost) as caught:
+            await within(CONTENDERS[kind](meddled).acquire())
+        assert isinstance(caught.value, LeaseLost)
+        with pytest.raises(BarrierLost):
+            await within(meddled.double_barrier("y", 2, ttl=30).enter())
+    assert await client.keys(prefix="") == []
+
+
+async def test_a_lease_that_is_lost_while_the_key_is_put_is_told_at_once(
+    client: Client, distant: Client, proxy: FaultProxy
+) -> None:
+    """The default timeout of calls is longer than the lease's term."""
+    await distant.get("/warm")
+    granted = asyncio.Event()
+
+    async def cut_off(_: Any) -> None:
+        proxy.blackhole()
+        granted.set()
+
+    async with Meddled(proxy.endpoint) as meddled:
+        meddled.before_txn = cut_off
+        waiting = start(meddled.lock("x", ttl=1).acquire())
+        await within(granted.wait())
+        with pytest.raises(LockLost):
+            await within(waiting)
+        proxy.heal()
+
+
+@pytest.mark.parametrize("kind", CONTENDERS)
+async def test_a_server_that_times_out_is_asked_again_while_waiting(
+    server: EtcdServer, client: Client, kind: str
+) -> None:
+    """As a member does that has lost its leader, for longer than a call is repeated."""
+    failures = iter([error_for(StatusCode.UNAVAILABLE, "etcdserver: request timed out")] * 2)
+
+    async def time_out() -> None:
+        if error := next(failures, None):
+            assert isinstance(error, RpcError)
+            raise error
+
+    async with Meddled(server.endpoint) as meddled:
+        meddled.before_range = time_out
+        holding = CONTENDERS[kind](meddled)
+        await within(holding.acquire())
+        assert next(failures, None) is None
+        await holding.release()
+
+
+async def test_looking_at_a_barrier_does_not_wait_for_a_server(server: EtcdServer) -> None:
+    async with Client(server.endpoint, timeout=1) as client:
+        await client.get("/warm")
+        await server.kill()
+        with pytest.raises(EtcdError):
+            await within(client.barrier("x").wait(timeout=0), 5)
+
+
+async def test_a_double_barrier_whose_opening_is_unanswered_lets_everybody_in(
+    server: EtcdServer, client: Client, proxy: FaultProxy
+) -> None:
+    async with Meddled(proxy.endpoint) as meddled:
+        await meddled.get("/warm")
+        last, first = meddled.double_barrier("x", 2, ttl=30), client.double_barrier("x", 2, ttl=30)
+        entering = start(first.enter())
+
+        async def first_waits() -> bool:
+            return await watchers(server) == 2
+
+        await until(first_waits)
+        cutting: list[asyncio.Task[None]] = []
+
+        async def cut_when_answered() -> None:
+            swallowed = proxy.swallowed("to_client")
+            proxy.blackhole("to_client")
+            await proxy.until(lambda proxy: proxy.swallowed("to_client") > swallowed)
+            proxy.cut()
+            proxy.heal()
+
+        async def lose_the_opening(then: Any) -> None:
+            if then[0].key == b"x/ready" and not isinstance(then[0], Delete) and not cutting:
+                cutting.append(start(cut_when_answered()))
+                await asyncio.sleep(0)
+
+        meddled.before_txn = lose_the_opening
+        await within(last.enter())
+        await within(entering)
+        assert len(cutting) == 1
+        await within(asyncio.gather(first.leave(), last.leave()))
+    assert await client.keys(prefix="x") == []
+
+
+async def test_a_member_that_can_not_take_the_mark_away_has_left(server: EtcdServer, client: Client) -> None:
+    """Of two members one dies inside, and the server is away when the other, the last one, would clear up."""
+    async with Meddled(server.endpoint) as meddled:
+        leaver, dying = meddled.double_barrier("x", 2, ttl=30), client.double_barrier("x", 2, ttl=30)
+        await within(asyncio.gather(leaver.enter(), dying.enter()))
+
+        async def fail(then: Any) -> None:
+            if len(then) == 1 and then[0] == Delete(b"x/ready"):
+                raise Unavailable([])
+
+        meddled.before_txn = fail
+        leaving = start(leaver.leave())
+        await revoke_all(client)
+        await within(leaving)
+    assert await client.keys(prefix="x") == [b"x/ready"]
+    await within(client.double_barrier("x", 1, ttl=30).enter())
