@@ -189,7 +189,7 @@ class Maintenance:
             SnapshotCorrupt: It did not arrive as it was sent, or not whole.
             Unavailable: The connection was lost. It is tried again only as long as nothing has arrived.
             DeadlineExceeded: The server was silent for *timeout*.
-            FileExistsError: Another snapshot is being written to *path*.
+            FileExistsError: Another snapshot is being written to *path*; or it is a device, say.
             OSError: The file can't be written.
         """
         chunks = _snapshot_stream.receive(self._core, self._named(endpoint), self._core.seconds(timeout))
