@@ -74,7 +74,7 @@ class Caller:
         self._options = options or TransportOptions()
         self._owns_tasks = tasks is None
         self._tasks = tasks or Tasks(lambda error: None)
-        self.roster = Roster(
+        self.roster: Roster = Roster(
             endpoints,
             tls=tls,
             options=self._options,
