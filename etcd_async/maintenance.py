@@ -132,6 +132,7 @@ class Maintenance:
         Raises:
             MemberError: *target_id* is no member that could lead ("bad leader transferee").
             NoLeader: There is no leader just now.
+            ServerTimeout: The member did not take over in the server's own time; it may be down.
         """
         await _leader.move(self._core, ops.at_least(target_id, "target_id", 1), self._core.seconds(timeout))
 
