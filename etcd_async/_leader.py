@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import suppress
+
 import anyio
 
 from etcd_async._call import call
@@ -68,7 +71,20 @@ class _Search:
         urls = [url for member in answer.members if member.id == leader_id for url in member.client_ur_ls]
         if not urls:
             raise _no_leader()
-        return self.core.caller.endpoint(urls[0])
+        return self._usable(urls)
+
+    def _usable(self, urls: Sequence[str]) -> Endpoint:
+        """Return the first of *urls* that can be used; not a plain one, if all others use TLS: the token goes there."""
+        found = []
+        for url in urls:
+            with suppress(ValueError):
+                found.append(self.core.caller.endpoint(url))
+        own = self.core.caller.addresses()
+        needs_tls = all(endpoint.tls for endpoint in own)
+        usable = [endpoint for endpoint in found if endpoint.tls or not needs_tls]
+        if not usable:
+            raise EtcdError(f"the leader advertises no endpoint that this client may use: {', '.join(urls)}")
+        return next((endpoint for endpoint in usable if endpoint.tls == own[0].tls), usable[0])
 
     async def _ask(self, endpoint: Endpoint, scope: anyio.CancelScope) -> None:
         left = self.left()

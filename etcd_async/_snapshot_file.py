@@ -53,11 +53,13 @@ class PartFile:
         Create it, readable and writable by its owner only.
 
         Raises:
-            FileExistsError: Another snapshot is being written to *path*; or what is there is no file of ours.
+            FileExistsError: Another snapshot is being written to *path*; or what is there, or beside it, is no file.
             OSError: It can't be created.
         """
         if self.path.is_dir():
             raise IsADirectoryError(f"{self.path} is a directory")
+        if self.path.exists() and not self.path.is_file():  # the rename would do away with /dev/null, too
+            raise FileExistsError(f"{self.path} is in the way: it is no regular file")
         try:
             self._file = self._create()
         except FileExistsError:

@@ -77,7 +77,7 @@ async def _open(core: Core, endpoint: Endpoint | None, seconds: float | None) ->
 async def _next(stream: CallStream, seconds: float | None) -> bytes | None:
     with anyio.move_on_after(seconds):
         return await stream.receive()
-    raise DeadlineExceeded(f"{stream.endpoint.text} sent nothing for {seconds:g} s")
+    raise DeadlineExceeded(f"{stream.endpoint.text} sent nothing for {max(seconds or 0.0, 0.0):.3g} s")
 
 
 def _may_repeat(error: EtcdError) -> bool:

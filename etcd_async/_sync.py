@@ -91,9 +91,12 @@ class EndpointSync:
             if reason:
                 failures[endpoint] = reason
 
-        async with anyio.create_task_group() as group:
-            for endpoint in endpoints:
-                group.start_soon(check, endpoint)
+        try:
+            async with anyio.create_task_group() as group:
+                for endpoint in endpoints:
+                    group.start_soon(check, endpoint)
+        except ExceptionGroup as errors:  # each says that the client was closed meanwhile
+            raise errors.exceptions[0] from None
         return failures
 
     async def _reason(self, endpoint: Endpoint, cluster: int) -> str:

@@ -576,6 +576,7 @@ class ServerTimeout(
         "etcdserver: request timed out, possibly due to previous leader failure",
         "etcdserver: request timed out, possibly due to connection lost",
         "etcdserver: request timed out, waiting for the applied index took too long",
+        "etcdserver: request timed out, leader transfer took too long",  # with the code UNKNOWN
     ),
 ):
     """Raised when the cluster did not agree in the server's own time (5 s + 2 election timeouts)."""

@@ -132,6 +132,7 @@ class Maintenance:
         Raises:
             MemberError: *target_id* is no member that could lead ("bad leader transferee").
             NoLeader: There is no leader just now.
+            ServerTimeout: The member did not take over in the server's own time; it may be down.
         """
         await _leader.move(self._core, ops.at_least(target_id, "target_id", 1), self._core.seconds(timeout))
 
@@ -189,7 +190,7 @@ class Maintenance:
             SnapshotCorrupt: It did not arrive as it was sent, or not whole.
             Unavailable: The connection was lost. It is tried again only as long as nothing has arrived.
             DeadlineExceeded: The server was silent for *timeout*.
-            FileExistsError: Another snapshot is being written to *path*.
+            FileExistsError: Another snapshot is being written to *path*; or it is a device, say.
             OSError: The file can't be written.
         """
         chunks = _snapshot_stream.receive(self._core, self._named(endpoint), self._core.seconds(timeout))

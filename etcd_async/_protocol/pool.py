@@ -63,8 +63,8 @@ class Pool:
 
     def __init__(self, endpoints: Sequence[Endpoint], *, backoff: Backoff, random: Random) -> None:
         self.endpoints: tuple[Endpoint, ...] = ()
-        self.has_aside = False
-        self.version = 0
+        self.has_aside: bool = False
+        self.version: int = 0
         self._backoff = backoff
         self._random = random
         self._records: dict[Endpoint, _Record] = {}

@@ -74,7 +74,7 @@ class Caller:
         self._options = options or TransportOptions()
         self._owns_tasks = tasks is None
         self._tasks = tasks or Tasks(lambda error: None)
-        self.roster = Roster(
+        self.roster: Roster = Roster(
             endpoints,
             tls=tls,
             options=self._options,
@@ -196,15 +196,7 @@ class Caller:
 
         async def attempt(at: Place) -> bytes:
             now = self._clock()
-            until, patience = call.until(now), call.patience(now)
-            stream = await at.channel.open(method.path, metadata=at.metadata, deadline=until, patience=patience)
-            try:
-                stream.send(payload, end=True)
-                answer = await stream.receive()
-            finally:
-                stream.cancel()
-            if answer is None:
-                raise AttemptFailed(at.endpoint.text, "the server ended the stream without an answer", sent=True)
+            answer = await _first_answer(call, at, payload, now)
             self._pursuit.answered(at.endpoint, now)
             return answer
 
@@ -241,7 +233,7 @@ class Caller:
 
         async def attempt(at: Place) -> CallStream:
             now = self._clock()
-            stream = await self._open(call, at, limit)
+            stream = await _open(call, at, limit, now)
             try:
                 if payload is not None:
                     stream.send(payload, end=True)
@@ -267,13 +259,6 @@ class Caller:
         if self._owns_tasks:
             await self._tasks.aclose()
 
-    async def _open(self, call: Call, at: Place, limit: int | None) -> Stream:
-        metadata = at.metadata + HAS_LEADER if call.method.kind is Kind.DUPLEX else at.metadata
-        now = self._clock()
-        with anyio.move_on_after(call.remaining(now)):
-            return await at.channel.open(call.method.path, metadata=metadata, patience=call.patience(now), limit=limit)
-        raise DeadlineExceeded("the deadline passed while connecting")
-
     def _call(
         self, method: Method, timeout: float | None, *, repeatable: bool = True, only: Endpoint | None = None
     ) -> Call:
@@ -297,3 +282,23 @@ class Caller:
         request = AuthenticateRequest(name=self._credentials.user, password=self._credentials.password)
         answer = await self.unary(AUTHENTICATE, _codec.encode(request), timeout=LOGIN_TIMEOUT)
         return _codec.decode(AuthenticateResponse, answer).token
+
+
+async def _open(call: Call, at: Place, limit: int | None, now: float) -> Stream:
+    metadata = at.metadata + HAS_LEADER if call.method.kind is Kind.DUPLEX else at.metadata
+    with anyio.move_on_after(call.remaining(now)):
+        return await at.channel.open(call.method.path, metadata=metadata, patience=call.patience(now), limit=limit)
+    raise DeadlineExceeded("the deadline passed while connecting")
+
+
+async def _first_answer(call: Call, at: Place, payload: bytes, now: float) -> bytes:
+    until, patience = call.until(now), call.patience(now)
+    stream = await at.channel.open(call.method.path, metadata=at.metadata, deadline=until, patience=patience)
+    try:
+        stream.send(payload, end=True)
+        answer = await stream.receive()
+    finally:
+        stream.cancel()
+    if answer is None:
+        raise AttemptFailed(at.endpoint.text, "the server ended the stream without an answer", sent=True)
+    return answer

@@ -63,9 +63,9 @@ class Roster:
         random: Random,
         metadata: Callable[[], Metadata],
     ) -> None:
-        self.pool = Pool(endpoints, backoff=probes, random=random)
+        self.pool: Pool = Pool(endpoints, backoff=probes, random=random)
         self.channels: dict[str, Channel] = {}
-        self.is_closed = False
+        self.is_closed: bool = False
         self.options = options
         self._tls = tls
         self._backoff = backoff

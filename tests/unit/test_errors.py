@@ -91,9 +91,19 @@ SERVER_ERRORS = [
 ]
 
 
+# server/etcdserver/errors: without a name in rpctypes, so it comes with the code UNKNOWN.
+LATE_TRANSFER = "etcdserver: request timed out, leader transfer took too long"
+
+
 def test_every_named_error_of_etcd_is_here() -> None:
     assert len(SERVER_ERRORS) == 63
-    assert {message for _, message, _ in SERVER_ERRORS} == set(RpcError._by_message)
+    assert {message for _, message, _ in SERVER_ERRORS} | {LATE_TRANSFER} == set(RpcError._by_message)
+
+
+def test_a_leader_that_could_not_hand_over_in_time_is_a_timeout() -> None:
+    error = errors.error_for(2, LATE_TRANSFER)
+    assert isinstance(error, errors.ServerTimeout)
+    assert (error.code, error.message) == (StatusCode.UNKNOWN, LATE_TRANSFER)
 
 
 @pytest.mark.parametrize(("code", "message", "cls"), SERVER_ERRORS)

@@ -45,6 +45,7 @@ class Servers:
         moves: Where a MoveLeader went, and whom it named.
         down: What asking an endpoint raises.
         refusals: What the next MoveLeader calls raise, after a function was called.
+        also: What every member advertises beside and before its own URL.
     """
 
     def __init__(self, *own: str, leader: int = 1) -> None:
@@ -53,6 +54,7 @@ class Servers:
         self.moves: list[tuple[str, int]] = []
         self.down: dict[str, EtcdError] = {}
         self.refusals: list[Callable[[], None]] = []
+        self.also: list[str] = []
 
     def addresses(self) -> tuple[Endpoint, ...]:
         return tuple(map(parse, self.own))
@@ -67,7 +69,7 @@ class Servers:
         if endpoint is not None and endpoint.text in self.down:
             raise self.down[endpoint.text]
         if method is methods.MEMBER_LIST:
-            listed = [Member(id=number, client_ur_ls=[url]) for url, number in IDS.items()]
+            listed = [Member(id=number, client_ur_ls=[*self.also, url]) for url, number in IDS.items()]
             return _codec.encode(MemberListResponse(members=listed))
         assert endpoint is not None
         if method is methods.STATUS:
@@ -101,6 +103,25 @@ async def test_a_leader_that_is_no_endpoint_of_the_client_is_asked_at_its_own_ad
     servers = Servers(A, leader=3)
     await move(servers, 2)
     assert servers.moves == [(C, 2)]
+
+
+async def test_advertised_nonsense_is_passed_over() -> None:
+    servers = Servers(A, leader=3)
+    servers.also = ["ftp://c", "https://c:1"]
+    await move(servers, 2)
+    assert servers.moves == [(C, 2)]
+
+
+async def test_a_client_that_uses_tls_takes_its_token_to_no_plain_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:
+    secure = "https://a:2379"
+    monkeypatch.setitem(IDS, secure, 1)
+    servers = Servers(secure, leader=3)
+    with pytest.raises(EtcdError, match=f"no endpoint that this client may use: {C}"):
+        await move(servers, 2)
+    assert servers.moves == []
+    servers.also = ["https://c:2379"]
+    await move(servers, 2)
+    assert servers.moves == [("https://c:2379", 2)]
 
 
 async def test_whoever_leads_already_needs_no_office() -> None:

@@ -6,6 +6,7 @@ import errno
 import fcntl
 import hashlib
 import os
+import stat
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from pathlib import Path
 
@@ -285,6 +286,14 @@ async def test_what_is_no_file_of_ours_is_left_alone(path: Path, make: str) -> N
     assert precious.read_bytes() == b"precious"
     assert os.path.lexists(part)
     assert not path.exists()
+
+
+async def test_a_pipe_or_a_device_is_not_replaced_by_a_snapshot(path: Path) -> None:
+    os.mkfifo(path)
+    with pytest.raises(FileExistsError, match="it is no regular file"):
+        await save(chunks(WHOLE), path, None)
+    assert stat.S_ISFIFO(path.stat().st_mode)
+    assert os.listdir(path.parent) == [path.name]
 
 
 async def test_a_place_that_can_not_be_written_to_is_an_error_before_anything_is_asked(tmp_path: Path) -> None:

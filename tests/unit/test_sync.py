@@ -13,7 +13,7 @@ from etcd_async._transport import roster
 from etcd_async._transport.caller import Caller
 from etcd_async._transport.failure import AttemptFailed
 from etcd_async._transport.tasks import Tasks
-from etcd_async.errors import Attempt, EtcdError, Unavailable
+from etcd_async.errors import Attempt, ClientClosed, EtcdError, Unavailable
 from etcd_async.options import Backoff
 from tests.unit.transport.fakes import Network
 
@@ -80,6 +80,12 @@ async def test_a_new_url_is_taken_only_if_the_same_cluster_answers_there(network
 async def test_a_url_in_use_stays_though_nobody_answers_there_now(network: Network) -> None:
     network.probes[B] = [AttemptFailed(B, "connection refused", sent=False, is_down=True)]
     assert await synced(network, core_of(A, B), member(A), member(B)) == [A, B]
+
+
+async def test_a_client_that_is_closed_meanwhile_says_so(network: Network) -> None:
+    network.probes[B] = network.probes[C] = [ClientClosed()]
+    with pytest.raises(ClientClosed):
+        await synced(network, core_of(A), member(B), member(C))
 
 
 async def test_a_list_of_which_nothing_answers_is_not_taken_and_each_reason_told(network: Network) -> None:
