@@ -7,12 +7,10 @@ that finds nothing stands in line. Only the first few in line watch for items, s
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 
 from etcd_async import ops
-from etcd_async._loss import guarding
-from etcd_async.errors import ClaimLost, Compacted, LeaseNotFound
+from etcd_async.errors import ClaimLost, Compacted
 from etcd_async.recipes._contest import Contender, look, until_gone
 from etcd_async.recipes._queue_keys import QueueKeys
 from etcd_async.services import Services
@@ -66,16 +64,6 @@ class Consumer(Contender):
         result = await self._client.txn([self.owned], [ops.delete(self.item.key), ops.delete(self.key)])
         if not result.succeeded:
             raise ClaimLost("its key was deleted")
-
-    @contextmanager
-    def _being_kept(self) -> Iterator[None]:
-        try:
-            with guarding(self.loss):
-                yield
-        except LeaseNotFound as error:  # the server knows sooner than this side
-            self._lose(f"its lease was lost: {error}", error)
-            assert self.loss.reason is not None, "it was just lost"
-            raise self.loss.reason from error
 
     async def _take_first(self) -> bool:
         tries = _TRIES

@@ -165,8 +165,15 @@ async def test_a_member_that_can_not_take_the_mark_away_has_left(server: EtcdSer
                 raise Unavailable([])
 
         meddled.before_txn = fail
+        left, dead = leaver.key, await client.get(dying.key)
+        assert dead is not None
         leaving = start(leaver.leave())
-        await revoke_all(client)
+
+        async def waits_for_the_other() -> bool:
+            return not await client.exists(left)
+
+        await until(waits_for_the_other)
+        await client.leases.revoke(dead.lease)
         await within(leaving)
     assert await client.keys(prefix="x") == [b"x/ready"]
     await within(client.double_barrier("x", 1, ttl=30).enter())
