@@ -3,13 +3,13 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from itertools import cycle
 from typing import Any
 
 import pytest
 
-from etcd_async import Client, Lease, TransportOptions, Watch
+from etcd_async import Client, Lease, ServerTimeout, TransportOptions, Watch
 from etcd_async._protocol.pulse import IDLE_INTERVAL, PATIENCE
 from etcd_async._transport.callstream import CallStream
 from etcd_async._transport.duplex import SECOND_LOOK, Duplex
@@ -127,13 +127,20 @@ async def test_no_lease_expires_while_a_majority_is_up(cluster: Cluster, fault: 
         await cluster.heal()
 
 
+async def put_surely(client: Client, key: str) -> int:
+    """Put a key, again if the server has timed out (what it handed to a leader that fell is lost); return when."""
+    while True:
+        with suppress(ServerTimeout):
+            return (await client.put(key, "v", timeout=30)).revision
+
+
 async def write_on(client: Client, stopped: asyncio.Event) -> int:
     """Write events until told to stop, and return the revision of the last one."""
     number = 0
     while not stopped.is_set():
         await outcome(client.put(f"/event/{number}", "v", timeout=3))
         number += 1
-    return (await client.put("/event/last", "v", timeout=30)).revision
+    return await put_surely(client, "/event/last")
 
 
 async def seen_until(watch: Watch, revision: int) -> list[int]:
@@ -157,10 +164,10 @@ async def test_watches_move_to_a_healthy_member_in_time_and_lose_no_event(cluste
                 seen = [event.revision for event in await take(watch, 20)]
                 await fault(cluster, member)
                 since = Stopwatch()
-                mark = (await other.put("/idle", "after", timeout=30)).revision
+                mark = await put_surely(other, "/idle")
                 [event] = await take(idle, 1, WATCHES_MOVE_WITHIN)
                 assert since.seconds < WATCHES_MOVE_WITHIN
-                assert event.revision == mark
+                assert event.revision <= mark
                 stopped.set()
                 last = await within(writing, 40)
                 seen += await within(seen_until(watch, last), 20)
