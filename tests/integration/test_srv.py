@@ -84,7 +84,7 @@ async def test_a_system_that_knows_no_nameserver_is_an_error_of_etcd_async(monke
         raise NoResolverConfiguration
 
     monkeypatch.setattr(BaseResolver, "read_resolv_conf", read_nothing)
-    with pytest.raises(Unavailable, match="the system.s resolver"):
+    with pytest.raises(Unavailable, match="the system's resolver"):
         await endpoints_from_srv("example.com")
 
 

@@ -308,12 +308,13 @@ def test_the_user_agent_names_the_version_of_the_package() -> None:
 
 async def test_a_channel_is_idle_unless_it_connects_or_a_call_is_under_way() -> None:
     async with H2Server() as server, channel_to(server) as channel:
-        assert channel.is_idle
+        seen = [channel.is_idle]
         task = call(channel)
         await asyncio.sleep(0)
-        assert not channel.is_idle  # it connects
+        seen.append(channel.is_idle)  # it connects
         request = await server.request()
-        assert not channel.is_idle
+        seen.append(channel.is_idle)
         request.answer(b"")
         await within(task)
-        assert channel.is_idle
+        seen.append(channel.is_idle)
+    assert seen == [True, False, False, True]
