@@ -16,8 +16,8 @@ from etcd_async.config import ConfigSource, Values
 try:
     from pydantic.fields import FieldInfo
     from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
-except ImportError as error:
-    raise ImportError('etcd_async.settings needs pydantic-settings: pip install "etcd-async[settings]"') from error
+except ImportError as _missing:
+    raise ImportError('etcd_async.settings needs pydantic-settings: pip install "etcd-async[settings]"') from _missing
 
 __all__ = ["EtcdSettingsSource", "load_settings"]
 

@@ -23,8 +23,8 @@ from etcd_async.errors import EtcdError, RpcError
 
 try:
     from opentelemetry import metrics, trace
-except ImportError as error:
-    raise ImportError('etcd_async.telemetry needs OpenTelemetry: pip install "etcd-async[otel]"') from error
+except ImportError as _missing:
+    raise ImportError('etcd_async.telemetry needs OpenTelemetry: pip install "etcd-async[otel]"') from _missing
 
 __all__ = ["Telemetry"]
 

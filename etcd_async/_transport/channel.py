@@ -125,8 +125,9 @@ class Channel:
             return await answer
         except asyncio.CancelledError:
             connection.abandon(call)
-            if not answer.cancelled():
-                answer.exception()  # It came in the same turn; asyncio warns of errors that nobody looks at.
+            for each in (answer, call.answer):  # The second is another if the call was found slow in the same turn.
+                if each.done() and not each.cancelled():
+                    each.exception()  # It came in the same turn; asyncio warns of errors that nobody looks at.
             raise
 
     async def open(

@@ -1,6 +1,7 @@
 """Deadlines and cancellation: nothing stays behind on either side, and scopes around a call work as ever."""
 
 import asyncio
+import gc
 import random
 import time
 
@@ -9,6 +10,7 @@ import pytest
 from h2.events import RequestReceived
 from h2.settings import SettingCodes
 
+from etcd_async._transport.calls import Unary
 from etcd_async._transport.failure import AttemptFailed
 from etcd_async.errors import DeadlineExceeded
 from tests.support.h2server import H2Server, Request, within
@@ -175,6 +177,29 @@ async def test_cancelling_in_the_turn_of_the_answer_leaves_nothing() -> None:
         request.refuse(5, "no")
         with pytest.raises(asyncio.CancelledError):
             await within(task)
+        assert open_streams(channel) == 0
+
+
+async def test_cancelling_in_the_turn_in_which_a_call_is_found_slow_and_ends_is_quiet() -> None:
+    """Its answer has moved to a future that nobody has seen yet when the deadline ends it."""
+    complaints: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+    async with H2Server() as server, channel_to(server) as channel:
+        await warm(server, channel)
+        task = asyncio.create_task(channel.unary(PATH, b"ping", deadline=None, looks=1))
+        await server.request()
+        connection = channel._connector.current
+        assert connection is not None
+        [exchange] = connection.outbox.unfinished()
+        assert isinstance(exchange, Unary)
+        exchange.on_look(connection.abandon)
+        exchange.on_failed(DeadlineExceeded())
+        task.cancel()
+        await within(asyncio.wait([task]))
+        assert task.cancelled()
+        del exchange, task
+        gc.collect()
+        assert complaints == []
         assert open_streams(channel) == 0
 
 
