@@ -112,8 +112,8 @@ class Consumer(Contender):
 
     def _hold(self, item: bytes, found: OpResult, revision: int) -> None:
         assert isinstance(found, KeyValue), "compared in the transaction"
-        self.key, self.revision, self.item = self._keys.claims_on(item) + self._hex_id, revision, found
-        self._guard_key()
+        self._stand_on(self._keys.claims_on(item) + self._hex_id, revision)
+        self.item = found
         if self.lease.is_lost:  # the answer was read late, by a loop or a machine that stood still
             self._lose("its lease's term has passed")
 

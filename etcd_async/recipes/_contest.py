@@ -133,6 +133,11 @@ class Contender:
             assert self.loss.reason is not None, "it was just lost"
             raise self.loss.reason from error
 
+    def _stand_on(self, key: bytes, revision: int) -> None:
+        """Take a key that was put, at *revision*, for this one's."""
+        self.key, self.revision = key, revision
+        self._guard_key()
+
     def _guard_key(self) -> None:
         guard = self._client.background("etcd_async.contender", self._notice_deletion)
         self._unguard = guard.cancel
