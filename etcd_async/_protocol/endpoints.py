@@ -11,6 +11,7 @@ DEFAULT_PORT = 2379  # etcd's for clients: server/embed/config.go DefaultListenC
 _TLS_BY_SCHEME: dict[str, bool | None] = {"http": False, "https": True, "unix": None, "unixs": True, "": None}
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://|(unixs?):", re.IGNORECASE)
 _HOST = re.compile(r"[\w.:%-]+")
+_MAX_SHOWN = 100  # characters of an endpoint that an error repeats
 _FORBIDDEN = re.compile(r"[\s\x00-\x1f\x7f]")
 
 
@@ -115,5 +116,9 @@ def _split(text: str, rest: str) -> SplitResult:
 
 
 def _bad(text: str, why: str) -> ValueError:
-    shown = re.sub(r"[^/]*@", "…@", text)  # what stands before an @ may be a password
+    before, at, shown = text.rpartition("@")
+    if at:  # what stands before it may be a password
+        shown = f"{before[: before.find('://') + 3] if '://' in before else ''}…@{shown}"
+    if len(shown) > _MAX_SHOWN:
+        shown = f"{shown[:_MAX_SHOWN]}…"
     return ValueError(f"bad endpoint {shown!r}: {why}")

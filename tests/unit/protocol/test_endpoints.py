@@ -105,6 +105,12 @@ def test_a_password_in_an_endpoint_is_refused_and_not_shown(text: str) -> None:
     assert "secret" not in str(caught.value)
 
 
+def test_an_endpoint_without_measure_is_refused_at_once_in_few_words() -> None:
+    with pytest.raises(ValueError, match="white space") as caught:
+        parse("x y" + "x" * 3_000_000)
+    assert len(str(caught.value)) < 200
+
+
 def test_an_endpoint_must_be_text() -> None:
     with pytest.raises(TypeError, match="not int"):
         parse(2379)  # type: ignore[arg-type]
