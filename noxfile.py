@@ -112,9 +112,9 @@ def integration(session: nox.Session) -> None:
 
 @nox.session
 def faults(session: nox.Session) -> None:
-    """Test with connections cut and servers killed."""
+    """Test with connections cut and servers killed; mostly it waits, so two files at a time."""
     install(session, "test")
-    session.run("pytest", *(session.posargs or ["tests/faults"]))
+    session.run("pytest", *(session.posargs or ["-n", "2", "--dist", "loadfile", "tests/faults"]))
 
 
 @nox.session
