@@ -174,8 +174,14 @@ async def downgrading(server: EtcdServer) -> str:
 async def status_details(server: EtcdServer) -> str:
     async with Client(server.endpoint) as client:
         status = await client.maintenance.status()
+
+        async def version_is_told() -> bool:
+            nonlocal status
+            status = await client.maintenance.status()
+            return bool(status.storage_version) is bool(status.db_size_quota)
+
+        await until(version_is_told)  # a young cluster has to agree on it first
     assert status.version == server.version
-    assert bool(status.storage_version) is bool(status.db_size_quota)
     return "yes" if status.storage_version else "no"
 
 

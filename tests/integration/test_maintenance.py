@@ -25,7 +25,7 @@ from etcd_async import (
 from etcd_async.maintenance import SnapshotChunk
 from etcd_async.testing import EtcdCluster, EtcdServer, Ports, find_binary
 from tests.faults.auth import ANN_PASSWORD, ROOT_PASSWORD, enable_auth
-from tests.support.live import metric, within
+from tests.support.live import metric, until, within
 
 KIB, MIB = 1024, 1024 * 1024
 Call = Callable[[Client], Awaitable[object]]
@@ -85,7 +85,14 @@ async def test_each_member_named_tells_of_itself(many: Client, cluster: EtcdClus
         assert status.raft_index >= status.raft_applied_index > 0
         assert (status.raft_term > 0, status.is_learner, status.errors) == (True, False, ())
         assert status.downgrade_version == ""
-        assert bool(status.storage_version) is bool(status.db_size_quota) is (int(status.version.split(".")[1]) >= 6)
+        assert bool(status.db_size_quota) is (int(status.version.split(".")[1]) >= 6)
+
+    async def version_is_told() -> bool:
+        """A young cluster has to agree on its version first."""
+        stati = [await many.maintenance.status(endpoint) for endpoint in cluster.endpoints]
+        return all(bool(status.storage_version) is bool(status.db_size_quota) for status in stati)
+
+    await until(version_is_told)
 
 
 async def test_any_member_answers_if_none_is_named_and_strangers_may_be(cluster: EtcdCluster) -> None:
