@@ -92,8 +92,8 @@ class Contender:
         if not result.succeeded and existing is None:
             return False
         # The key is there already only if an answer was lost: it carries the id of a lease that nobody else knows.
-        self.revision = existing.create_revision if isinstance(existing, KeyValue) else result.revision
-        self._guard_key()
+        created = existing.create_revision if isinstance(existing, KeyValue) else result.revision
+        self._stand_on(self.key, created)
         return True
 
     async def wait_turn(self) -> None:

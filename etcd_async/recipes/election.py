@@ -13,7 +13,7 @@ import anyio
 from etcd_async import ops
 from etcd_async._keys import check_patience, to_bytes, to_key
 from etcd_async._loss import Guard, OnLoss, check_on_loss, guarding
-from etcd_async.errors import ElectionTimeout, LeadershipLost, LeaseLost, LeaseNotFound
+from etcd_async.errors import ElectionTimeout, LeadershipLost, LeaseNotFound
 from etcd_async.lease import check_ttl
 from etcd_async.recipes._contest import Contender
 from etcd_async.recipes._follow import Follow
@@ -278,9 +278,6 @@ class _Returning(Contender):
             return await self._predecessor() is None
 
     async def _take_over(self) -> None:
-        def lost(reason: LeaseLost) -> None:
-            self._lose(f"its lease was lost: {reason}", reason)
-
         ticket = self._ticket
         lease = self._client.keep_lease(ticket.lease, on_loss="signal")
         try:
@@ -288,6 +285,6 @@ class _Returning(Contender):
         except LeaseNotFound as error:
             raise LeadershipLost("its lease has ended") from error
         self.key, self.revision = ticket.key, ticket.revision
-        lease.loss.tell(lost)
+        lease.loss.tell(self._lose_lease)
         with guarding(self.loss):
             await self._still_there()
