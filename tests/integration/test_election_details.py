@@ -8,7 +8,7 @@ import pytest
 
 from etcd_async import Client, Election, LeadershipLost, LeaseNotFound, Ticket, put
 from etcd_async.crypto import Encryption, Keyring
-from etcd_async.testing import EtcdServer
+from etcd_async.testing import EtcdServer, FaultProxy
 from etcd_async.wire import LeaderRequest
 from tests.integration.support import until_expired, until_keys, wipe
 from tests.support.live import forever, running, take, within
@@ -132,6 +132,16 @@ async def test_a_resumed_leadership_is_lost_like_any_other(client: Client, resta
     ticket = await suspended(client, "e", "one", ttl=3)
     with pytest.raises(LeadershipLost):
         await lead(ticket)
+
+
+async def test_a_resumed_leader_that_is_cut_off_stops_in_its_term(client: Client, etcd_server: EtcdServer) -> None:
+    """What it can't hear from the server, that its key is gone, its lease's own term tells."""
+    ticket = await suspended(client, "e", "one", ttl=2)
+    async with FaultProxy(etcd_server.endpoint) as proxy, Client(proxy.endpoint) as behind:
+        with pytest.raises(LeadershipLost, match="its lease was lost"):
+            async with asyncio.timeout(15), behind.election("e").resume(ticket):
+                proxy.blackhole()
+                await forever()
 
 
 async def test_what_is_over_can_not_be_suspended(client: Client) -> None:
