@@ -156,10 +156,11 @@ class Unary(Call):
                 self._message = payload[PREFIX_SIZE:]
                 return
             self._reader = MessageReader(self.limit)
-        for message in self._reader.feed(payload):
-            if self._message is not None:
-                raise ProtocolError("the server sent two messages for one answer")
-            self._message = message
+        whole = [] if self._message is None else [self._message]
+        whole += self._reader.feed(payload)
+        if whole[1:] or (whole and self._reader.partial):
+            raise ProtocolError("the server sent two messages for one answer")
+        self._message = whole[0] if whole else None
 
     def on_look(self, abandon: Callable[[Exchange], None]) -> None:
         """Grow older; if it is slow now, and no part of the answer has come, tell the caller."""

@@ -109,6 +109,17 @@ def two_messages_in_two_frames(request: Request) -> None:
     request.send_message(b"b")
 
 
+def a_second_message_begins_in_the_same_frame(request: Request) -> None:
+    request.send_headers()
+    request.send_data(prefixed(b"a") + prefixed(b"b")[:1])
+
+
+def a_second_message_begins_in_the_next_frame(request: Request) -> None:
+    request.send_headers()
+    request.send_message(b"a")
+    request.send_data(prefixed(b"b")[:1])
+
+
 def compressed(request: Request) -> None:
     request.send_headers()
     request.send_data(prefixed(b"a", compressed=1))
@@ -161,6 +172,8 @@ def only_1xx(request: Request) -> None:
         (no_message, "without an answer"),
         (two_messages, "two messages"),
         (two_messages_in_two_frames, "two messages"),
+        (a_second_message_begins_in_the_same_frame, "two messages"),
+        (a_second_message_begins_in_the_next_frame, "two messages"),
         (compressed, "compressed"),
         (compressed_encoding, "compresses"),
         (html, "content type 'text/html'"),
