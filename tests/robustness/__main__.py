@@ -34,7 +34,8 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=60.0, help="how long faults are injected")
     parser.add_argument("--faults", default=",".join(KINDS), help="kinds, separated by commas: %(default)s")
     parser.add_argument("--keep", type=Path, help="folder for the histories, each in a folder named by its seed")
-    parser.add_argument("--binary", help="the etcd to run; default: as etcd_async.testing finds it")
+    binary = "the etcd to run; several times, for the members in turn; default: the newest 3.5 or 3.6 that is built"
+    parser.add_argument("--binary", dest="binaries", action="append", default=[], help=binary)
     parser.add_argument("--rate", type=float, default=100.0, help="operations a second, if nothing holds them up")
     return parser.parse_args(given)
 
@@ -42,7 +43,7 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
 def one(options: argparse.Namespace, seed: int, folder: Path) -> bool:
     """Do and judge one run; print what there is to say of it. One that breaks does not end those to come."""
     kinds = [kind for kind in KINDS if kind in options.faults.split(",")]
-    settings = Settings(seed, folder, options.seconds, kinds, options.binary, options.rate)
+    settings = Settings(seed, folder, options.seconds, kinds, options.binaries, options.rate)
     try:
         report = asyncio.run(run(settings))
         verdict = judge(folder)

@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, suppress
 from functools import partial
+from itertools import cycle, islice
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -50,19 +51,19 @@ class Cluster:
     Members, and what can go wrong around them; ``async with Cluster() as cluster`` starts all and ends all.
 
     Args:
-        binary: The etcd to run; None for that of `repaired`.
+        binaries: The etcds to run, the members' in turn; by default that of `repaired` for all.
 
     Attributes:
         servers: The members.
         proxies: In front of each, for clients.
-        version: Of etcd.
+        versions: Of etcd, each member's.
     """
 
-    def __init__(self, binary: str | os.PathLike[str] | None = None) -> None:
+    def __init__(self, binaries: Sequence[str | os.PathLike[str]] = ()) -> None:
         self.servers: list[Member] = []
         self.proxies: list[FaultProxy] = []
-        self._binary = binary or repaired()
-        self.version = EtcdServer(binary=self._binary).version
+        self._binaries = list(islice(cycle(binaries or [repaired()]), SIZE))
+        self.versions = [EtcdServer(binary=binary).version for binary in self._binaries]
         self._gates: list[Gate] = []
         self._admins: list[Client] = []
         self._stack = AsyncExitStack()
@@ -155,11 +156,11 @@ class Cluster:
         initial = ",".join(f"m{member}={gate.url}" for member, gate in enumerate(self._gates))
         for member, gate in enumerate(self._gates):
             server = Member(
-                binary=self._binary,
+                binary=self._binaries[member],
                 name=f"m{member}",
                 ports=ports[member],
                 initial_cluster=initial,
-                extra_args=[*arguments(self.version), f"--initial-advertise-peer-urls={gate.url}"],
+                extra_args=[*arguments(self.versions[member]), f"--initial-advertise-peer-urls={gate.url}"],
                 fsync=True,
             )
             stack.push_async_exit(partial(_end, server))

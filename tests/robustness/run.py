@@ -43,7 +43,7 @@ class Settings:
         folder: Where its files go.
         seconds: How long faults are injected.
         kinds: Which faults.
-        binary: The etcd to run; None for what `find_binary` finds.
+        binaries: The etcds to run, the members' in turn; by default as `Cluster`.
         rate: Operations a second, of all streams together, as long as nothing holds them up.
         operations: At most so many.
     """
@@ -52,7 +52,7 @@ class Settings:
     folder: Path
     seconds: float = 60.0
     kinds: Sequence[Kind] = KINDS
-    binary: str | os.PathLike[str] | None = None
+    binaries: Sequence[str | os.PathLike[str]] = ()
     rate: float = 100.0
     operations: int = 6000
 
@@ -60,13 +60,13 @@ class Settings:
 async def run(settings: Settings) -> Report:
     """Do one run, and return what is to be said of it; its files are for the judges."""
     started = time.monotonic()
-    async with Cluster(settings.binary) as cluster:
+    async with Cluster(settings.binaries) as cluster:
         with Recorder(settings.folder) as recorder, _heard() as said:
             drive = _Run(settings, cluster, recorder)
             await drive.all()
     report = Report(
         seed=settings.seed,
-        version=cluster.version,
+        version="+".join(dict.fromkeys(cluster.versions)),
         seconds=time.monotonic() - started,
         faults=drive.injector.done,
         operations=recorder.operations,
@@ -173,7 +173,7 @@ class _Run:
         """Return one stream for each client of one endpoint, and two for those of all, which share its connections."""
         shares = [1 if len(place) == 1 else 2 for place in self._places()]
         owners = [client for client, share in zip(clients, shares, strict=True) for _ in range(share)]
-        supplies = Supplies(has_safe_reads=numbers(self._cluster.version) >= _READS_ARE_SAFE)
+        supplies = Supplies(has_safe_reads=min(map(numbers, self._cluster.versions)) >= _READS_ARE_SAFE)
         settings = self._settings
         budget = Budget(settings.operations, settings.rate, streams=len(owners), stopped=self._stopped)
         for number, client in enumerate(owners):

@@ -21,3 +21,8 @@ def test_without_arguments_it_is_one_minute_of_everything() -> None:
 @pytest.mark.parametrize("name", ["--seed", "--seeds"])
 def test_one_seed_or_several(name: str) -> None:
     assert arguments([name, "1-2"]).seeds == [1, 2]
+
+
+def test_binaries_are_the_members_in_turn() -> None:
+    assert arguments([]).binaries == []
+    assert arguments(["--binary", "old", "--binary", "new"]).binaries == ["old", "new"]
