@@ -5,6 +5,8 @@ import importlib
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from types import FunctionType
+from typing import get_type_hints
 
 import pytest
 
@@ -24,6 +26,8 @@ def public_modules() -> Iterator[str]:
 
 
 MODULES = list(public_modules())
+OWNED = (type, FunctionType)
+DIVIDED = ["etcd_async.errors"]  # packages that show what they define in private modules as their own
 
 
 def tree_of(module: str) -> ast.Module:
@@ -79,6 +83,22 @@ def test_a_module_offers_nothing_foreign_and_each_name_has_one_public_home(modul
     for name in offered - defined(tree):
         assert name in sources, f"{name} is not defined in this package"
         assert is_package or any(part.startswith("_") for part in sources[name].split(".")), f"{name} has another home"
+
+
+@pytest.mark.parametrize("module", DIVIDED)
+def test_what_is_defined_in_private_modules_is_shown_as_of_the_public_one(module: str) -> None:
+    offered = vars(importlib.import_module(module))
+    shown = {name: offered[name].__module__ for name in offered["__all__"] if isinstance(offered[name], OWNED)}
+    assert shown
+    assert {name: home for name, home in shown.items() if home != module} == {}
+
+
+@pytest.mark.parametrize("module", DIVIDED)
+def test_annotations_of_classes_can_be_evaluated_where_they_are_shown(module: str) -> None:
+    offered = vars(importlib.import_module(module))
+    for name in offered["__all__"]:
+        if isinstance(offered[name], type):
+            get_type_hints(offered[name])  # raises if not
 
 
 def test_every_public_module_is_described_in_the_reference() -> None:

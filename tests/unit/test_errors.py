@@ -22,6 +22,7 @@ from etcd_async.errors import (
     error_for,
     error_for_cancel_reason,
 )
+from etcd_async.errors._table import TEXTS, by_text
 
 # etcd's 63 named errors: api/v3rpc/rpctypes/error.go. Code, message, and the class (or the group's) they arrive as.
 SERVER_ERRORS = [
@@ -97,7 +98,7 @@ LATE_TRANSFER = "etcdserver: request timed out, leader transfer took too long"
 
 def test_every_named_error_of_etcd_is_here() -> None:
     assert len(SERVER_ERRORS) == 63
-    assert {message for _, message, _ in SERVER_ERRORS} | {LATE_TRANSFER} == set(RpcError._by_message)
+    assert {message for _, message, _ in SERVER_ERRORS} | {LATE_TRANSFER} == set(by_text(TEXTS))
 
 
 def test_a_leader_that_could_not_hand_over_in_time_is_a_timeout() -> None:
@@ -137,7 +138,7 @@ def test_what_the_server_leaves_without_a_code_is_typed_as_what_it_means(
     error = error_for(2, message)
     assert type(error) is cls
     assert error.code is code
-    assert error.message in RpcError._by_message
+    assert error.message in by_text(TEXTS)
 
 
 def test_an_unknown_message_keeps_its_code_and_words() -> None:
@@ -164,9 +165,7 @@ def test_grpcs_own_size_limits_are_request_too_large(message: str) -> None:
 
 def test_two_classes_can_not_claim_one_message() -> None:
     with pytest.raises(TypeError, match="two classes claim"):
-
-        class Twice(RpcError, messages=["etcdserver: key not found"]):
-            pass
+        by_text({**TEXTS, RpcError: ["etcdserver: key not found"]})
 
 
 def test_an_error_tells_what_to_do() -> None:
