@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-import random
+import secrets
 from types import TracebackType
 from typing import Any, Self
 
@@ -80,17 +80,24 @@ class Leases:
             return await self._grant(id, ttl, seconds, repeatable=True)
         except LeaseExists:  # an earlier try did it, and only its answer was lost
             found = await self.time_to_live(id, timeout=seconds)
+        if found.granted_ttl:
             return LeaseGrant(id, found.granted_ttl)
+        return await self._grant(id, ttl, seconds, repeatable=True)  # and it has run out since
 
     async def revoke(self, id: LeaseLike, *, timeout: Timeout = CLIENT_DEFAULT) -> None:
         """
         End a lease and delete its keys.
 
         Raises:
-            LeaseNotFound: It has ended already.
+            LeaseNotFound: It had ended already. That a repeat finds none is no error: an earlier attempt of this very
+                call, whose answer was lost, may have ended it.
         """
         request = pb.LeaseRevokeRequest(id=lease_id(id))
-        await self._call(methods.LEASE_REVOKE, request, timeout)
+        try:
+            await self._call(methods.LEASE_REVOKE, request, timeout)
+        except LeaseNotFound as error:
+            if not error.maybe_applied:
+                raise
 
     async def keep_alive_once(self, id: LeaseLike, *, timeout: Timeout = CLIENT_DEFAULT) -> LeaseGrant:
         """
@@ -297,5 +304,9 @@ async def _may_have_granted(grant: Background[LeaseGrant]) -> bool:
 
 
 def _random_id() -> int:
-    """Return an id for a lease that nobody else has (but with a chance of one in 2**63)."""
-    return random.randint(1, _MAX_ID)
+    """
+    Return an id for a lease that nobody else has (but with a chance of one in 2**63).
+
+    Not by `random`: programs that seed it alike would have the same leases, and so each other's locks.
+    """
+    return 1 + secrets.randbelow(_MAX_ID)

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from etcd_async import Client, DeadlineExceeded, EtcdError, PutResult, Unavailable, create_revision, put
+from etcd_async import Client, DeadlineExceeded, EtcdError, LeaseNotFound, PutResult, Unavailable, create_revision, put
 from etcd_async.testing import EtcdServer, FaultProxy
 from tests.faults.support import in_turn, outcome, start, turns
 from tests.support.live import running, within
@@ -164,3 +164,19 @@ async def test_500_compare_and_swaps_whose_replies_are_dropped_at_random_are_app
     async with running(drop_replies(proxy, seed)):
         await within(in_turn(chain, range(CHAINS), workers=CHAINS), 50)
     assert unsure >= CHAINS
+
+
+async def test_a_revocation_whose_answer_was_lost_is_done(proxy: FaultProxy, client: Client, distant: Client) -> None:
+    """Its repeat finds no lease any more, which is what was asked for."""
+    lease = await distant.leases.grant(3600)
+    put = await client.put("/ephemeral", "v", lease=lease.id)
+    proxy.blackhole("to_client")
+    async with (
+        client.watch("/ephemeral", start_revision=put.revision + 1) as watch,
+        running(distant.leases.revoke(lease.id, timeout=None)) as revoking,
+    ):
+        await within(anext(aiter(watch)))
+        proxy.heal()
+        await within(revoking)
+    with pytest.raises(LeaseNotFound):
+        await distant.leases.revoke(lease.id)
