@@ -1,9 +1,9 @@
 """
 The one place that knows grpclib's private names, and h2's part in a connection.
 
-grpclib makes the connection (addresses, TLS, unix sockets, HTTP/2 preface, windows); h2 keeps the settings of both
-sides and the connection's outbound window. grpclib's calls (`Stream`, `Wrapper`, `EventsProcessor`) are not used:
-``tests/unit/transport/test_grpclib_defects.py`` says why.
+grpclib makes the connection (TLS, unix sockets, HTTP/2 preface, windows), to an address that `dialing` finds; h2 keeps
+the settings of both sides and the connection's outbound window. grpclib's calls (`Stream`, `Wrapper`,
+`EventsProcessor`) are not used: ``tests/unit/transport/test_grpclib_defects.py`` says why.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from hpack.exceptions import HPACKError, OversizedHeaderListError
 from etcd_async._protocol.endpoints import Endpoint
 from etcd_async._protocol.frames import ConnectionFault, ErrorCode
 from etcd_async._protocol.outbox import PeerSettings
+from etcd_async._transport.dialing import dial
 from etcd_async.options import TransportOptions
 
 _PING_PAYLOAD = b"etcd_asy"
@@ -123,6 +124,18 @@ class _Channel(grpclib.client.Channel):
     def _protocol_factory(self) -> H2Protocol:
         protocol = _Protocol(grpclib.client.Handler(), self._config, self._h2_config)
         protocol.make_link = self.make_link
+        return protocol
+
+    async def _create_connection(self) -> H2Protocol:
+        if self._path is not None:
+            return await super()._create_connection()
+        # grpclib would leave all the time there is to the first address of a name.
+        connected = await dial(self._host, self._port)
+        server_name = self._config.ssl_target_name_override if self._ssl is not None else None
+        loop = asyncio.get_running_loop()
+        _, protocol = await loop.create_connection(
+            self._protocol_factory, sock=connected, ssl=self._ssl, server_hostname=server_name
+        )
         return protocol
 
 

@@ -1,0 +1,106 @@
+"""TCP connections to a host that may have several addresses, some of them dead (Happy Eyeballs, RFC 8305)."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Iterable
+from itertools import chain, zip_longest
+from typing import Final, TypeAlias
+
+import anyio
+
+STAGGER: Final = 0.25
+"""Seconds that an address has until the next one is tried beside it (RFC 8305 §5)."""
+
+Address: TypeAlias = tuple[socket.AddressFamily, tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]]
+"""Family, and what a socket of it connects to."""
+
+
+async def dial(host: str, port: int) -> socket.socket:
+    """
+    Return a socket connected to one address of *host*: the first that lets itself be connected to.
+
+    They are tried in the resolver's order, the families in turn; the next one begins when the last one has failed, or
+    had `STAGGER`.
+
+    Raises:
+        OSError: None of them could be reached, for the one reason that it gives, or for each its own; `socket.gaierror`
+            if there is none.
+    """
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    race = _Race()
+    try:
+        await race.run(in_turn((socket.AddressFamily(family), where) for family, *_, where in found))
+        return race.result()
+    except BaseException:
+        race.close()
+        raise
+
+
+def in_turn(addresses: Iterable[Address]) -> list[Address]:
+    """Return each of *addresses* once, in their order, but with the families taking turns (RFC 8305 §4)."""
+    families: dict[socket.AddressFamily, list[Address]] = {}
+    for address in dict.fromkeys(addresses):
+        families.setdefault(address[0], []).append(address)
+    return [address for address in chain.from_iterable(zip_longest(*families.values())) if address is not None]
+
+
+class _Race:
+    """Attempts at the addresses of one host; the first that is through ends the others."""
+
+    def __init__(self) -> None:
+        self._winner: socket.socket | None = None
+        self._errors: dict[str, OSError] = {}
+
+    async def run(self, addresses: Iterable[Address]) -> None:
+        """Try *addresses* until one is through or all have failed."""
+        async with anyio.create_task_group() as group:
+            for address in addresses:
+                has_failed = anyio.Event()
+                group.start_soon(self._try, address, has_failed, group.cancel_scope)
+                with anyio.move_on_after(STAGGER):
+                    await has_failed.wait()
+
+    def result(self) -> socket.socket:
+        """Return the winner's socket, or raise why there is none."""
+        if self._winner is not None:
+            return self._winner
+        if len({error.errno for error in self._errors.values()}) == 1:
+            raise next(iter(self._errors.values()))
+        raise OSError("; ".join(f"{name}: {_reason(error)}" for name, error in self._errors.items()))
+
+    def close(self) -> None:
+        """Let go of the winner's socket."""
+        if self._winner is not None:
+            self._winner.close()
+
+    async def _try(self, address: Address, has_failed: anyio.Event, scope: anyio.CancelScope) -> None:
+        try:
+            connected = await _connect(address)
+        except OSError as error:
+            self._errors[str(address[1][0])] = error
+            has_failed.set()
+            return
+        if self._winner is None:
+            self._winner = connected
+            scope.cancel()
+        else:
+            connected.close()
+
+
+async def _connect(address: Address) -> socket.socket:
+    family, where = address
+    made = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        made.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(made, where)
+    except BaseException:
+        made.close()
+        raise
+    return made
+
+
+def _reason(error: OSError) -> str:
+    return str(error) if error.errno is None else os.strerror(error.errno).lower()

@@ -1,0 +1,175 @@
+"""Hosts of several addresses, of which some refuse and some swallow everything."""
+
+import asyncio
+import contextlib
+import errno
+import itertools
+import socket
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from etcd_async._protocol.endpoints import parse
+from etcd_async._transport.caller import Caller
+from etcd_async._transport.dialing import STAGGER, Address, dial, in_turn
+from etcd_async._transport.failure import AttemptFailed
+from etcd_async._transport.methods import RANGE
+from tests.support.h2server import H2Server, Request, within
+from tests.unit.transport.support import QUICK, call, channel_to, options
+
+pytestmark = pytest.mark.loops("asyncio", "uvloop")
+
+LIVE, DEAD, OTHER_DEAD, REFUSING = "127.0.0.1", "127.0.0.2", "127.0.0.3", "127.0.0.4"
+NAME = "etcd.example"
+
+
+def pong(request: Request) -> None:
+    request.answer(b"pong")
+
+
+@contextlib.contextmanager
+def blackhole(host: str, port: int) -> Iterator[None]:
+    """An address at which connections are neither made nor refused: the queue of a listener that accepts nothing."""
+    with contextlib.ExitStack() as held:
+        listener = held.enter_context(socket.create_server((host, port), backlog=0))
+        for _ in range(10):
+            visitor = held.enter_context(socket.socket())
+            visitor.settimeout(0.2)
+            try:
+                visitor.connect(listener.getsockname())
+            except TimeoutError:
+                yield
+                return
+        pytest.skip("the queue of a listener has no end on this machine")
+
+
+def resolve(monkeypatch: pytest.MonkeyPatch, port: int, *hosts: str) -> None:
+    """Let every name have the addresses *hosts*."""
+
+    async def getaddrinfo(host: str, *_: Any, **__: Any) -> list[Any]:
+        found = hosts if host == NAME else [host]  # uvloop asks for addresses, too
+        return [(socket.AF_INET6 if ":" in each else socket.AF_INET, 1, 6, "", (each, port)) for each in found]
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
+
+
+async def test_an_address_that_swallows_everything_costs_a_fraction_of_a_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with H2Server(answers=pong) as server:
+        with blackhole(DEAD, server.port):
+            resolve(monkeypatch, server.port, DEAD, LIVE)
+            caller = Caller([parse(f"http://{NAME}:{server.port}")], backoff=QUICK)
+            started = time.monotonic()
+            assert await within(caller.unary(RANGE, b"", timeout=5.0)) == b"pong"
+            assert time.monotonic() - started >= STAGGER
+            await caller.aclose()
+
+
+async def test_several_dead_addresses_are_passed_over_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with H2Server(answers=pong) as server:
+        with blackhole(DEAD, server.port), blackhole(OTHER_DEAD, server.port):
+            resolve(monkeypatch, server.port, DEAD, OTHER_DEAD, REFUSING, LIVE)
+            async with channel_to(f"http://{NAME}:{server.port}", options(connect_timeout=4.0)) as channel:
+                assert await within(call(channel)) == b"pong"
+        assert len(server.peers) == 1
+
+
+async def test_an_address_that_refuses_costs_no_time_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("etcd_async._transport.dialing.STAGGER", 60.0)
+    async with H2Server(answers=pong) as server:
+        resolve(monkeypatch, server.port, REFUSING, LIVE)
+        async with channel_to(f"http://{NAME}:{server.port}") as channel:
+            assert await within(call(channel)) == b"pong"
+
+
+async def test_addresses_of_both_families_are_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with H2Server(answers=pong) as server:
+        resolve(monkeypatch, server.port, "::1", LIVE)
+        async with channel_to(f"http://{NAME}:{server.port}") as channel:
+            assert await within(call(channel)) == b"pong"
+
+
+async def reason_for(endpoint: str, **changes: Any) -> str:
+    async with channel_to(endpoint, options(**changes)) as channel:
+        with pytest.raises(AttemptFailed) as caught:
+            await within(call(channel))
+        return caught.value.reason
+
+
+async def test_a_reason_that_all_addresses_share_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with H2Server() as server:
+        resolve(monkeypatch, server.port, DEAD, REFUSING)
+        assert await reason_for(f"http://{NAME}:1") == "connection refused"
+
+
+async def test_reasons_that_differ_are_told_by_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def sock_connect(connecting: socket.socket, address: tuple[str, int]) -> None:
+        number = errno.ECONNREFUSED if address[0] == LIVE else errno.EHOSTUNREACH
+        raise OSError(number, "whatever the system says")
+
+    resolve(monkeypatch, 1, LIVE, DEAD)
+    monkeypatch.setattr(asyncio.get_running_loop(), "sock_connect", sock_connect)
+    said = await reason_for(f"http://{NAME}:1")
+    assert said == "127.0.0.1: connection refused; 127.0.0.2: no route to host"
+
+
+async def test_the_time_to_connect_is_for_all_addresses_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as reserved:
+        reserved.bind((LIVE, 0))
+        port = reserved.getsockname()[1]
+        with blackhole(DEAD, port), blackhole(OTHER_DEAD, port):
+            resolve(monkeypatch, port, DEAD, OTHER_DEAD)
+            assert await reason_for(f"http://{NAME}:1", connect_timeout=0.4) == "no connection within 0.4 s"
+
+
+async def test_every_socket_but_the_winners_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    loop = asyncio.get_running_loop()
+    made: list[socket.socket] = []
+    connect = loop.sock_connect
+
+    async def sock_connect(connecting: socket.socket, address: Any) -> None:
+        made.append(connecting)
+        await connect(connecting, address)
+
+    async with H2Server() as server:
+        with blackhole(DEAD, server.port):
+            resolve(monkeypatch, server.port, DEAD, REFUSING, LIVE)
+            monkeypatch.setattr(loop, "sock_connect", sock_connect)
+            with await within(dial(NAME, server.port)) as winner:
+                assert [each for each in made if each.fileno() != -1] == [winner]
+                assert winner.getpeername() == (LIVE, server.port)
+
+
+async def test_cancelling_leaves_no_socket(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In each turn of the loop, the one in which an address is through among them."""
+    loop = asyncio.get_running_loop()
+    made: list[socket.socket] = []
+    connect = loop.sock_connect
+
+    async def sock_connect(connecting: socket.socket, address: Any) -> None:
+        made.append(connecting)
+        await connect(connecting, address)
+
+    monkeypatch.setattr(loop, "sock_connect", sock_connect)
+    async with H2Server() as server:
+        for turns in itertools.count():
+            task = asyncio.create_task(dial(LIVE, server.port))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            if not task.cancel():
+                (await task).close()
+                break
+            with contextlib.suppress(asyncio.CancelledError):
+                await within(task)
+            assert all(each.fileno() == -1 for each in made)
+        assert turns > 1
+
+
+def address(host: str) -> Address:
+    return (socket.AF_INET6 if ":" in host else socket.AF_INET), (host, 1)
+
+
+def test_the_families_take_turns_and_the_resolvers_order_stays() -> None:
+    given = [address(host) for host in ("::1", "::2", "::3", "1.1.1.1", "::1", "1.1.1.2")]
+    assert [where[0] for _, where in in_turn(given)] == ["::1", "1.1.1.1", "::2", "1.1.1.2", "::3"]
