@@ -43,9 +43,11 @@ class Cursor:
         A fragment's newest revision is held until its rest, or a later revision, has come.
 
         Raises:
-            ProtocolError: They end with a revision that can't be.
+            ProtocolError: They are not in order, or end with a revision that can't be.
         """
-        events = self._held + _from_revision(self.next_revision, events)
+        events = _from_revision(self.next_revision, events)
+        _check_order(self._held[-1:] + events)
+        events = self._held + events
         whole = _start_of_last_revision(events) if is_fragment else len(events)
         events, self._held = events[:whole], events[whole:]
         if events:
@@ -80,6 +82,16 @@ def _from_revision(revision: int, events: tuple[Event, ...]) -> tuple[Event, ...
     if not events or events[0].kv.mod_revision >= revision:
         return events
     return tuple(event for event in events if event.kv.mod_revision >= revision)
+
+
+def _check_order(events: tuple[Event, ...]) -> None:
+    # All of them, not the first and the last only: it takes a two-hundredth of the time that decoding them took.
+    last = 0
+    for event in events:
+        revision = event.kv.mod_revision
+        if revision < last:
+            raise ProtocolError(f"the server sent an event of revision {revision} after one of revision {last}")
+        last = revision
 
 
 def _start_of_last_revision(events: tuple[Event, ...]) -> int:

@@ -37,6 +37,7 @@ def events(*revisions: int) -> tuple[Event, ...]:
     [
         WatchResponse(watch_id=1, events=events(2**63 - 1)),
         WatchResponse(watch_id=1, events=events(7, 6, 4)),
+        WatchResponse(watch_id=1, events=events(7, 9, 8)),
         WatchResponse(watch_id=1, events=events(7, -(2**63))),
         WatchResponse(watch_id=1, revision=2**63 - 1),
     ],
@@ -51,6 +52,13 @@ def test_a_revision_that_cannot_be_ends_the_stream_and_the_watch_resumes(respons
     assert encode(request)
     assert request.create_request is not None
     assert request.create_request.start_revision == 5
+
+
+def test_fragments_are_held_to_the_order_of_revisions_too() -> None:
+    cursor = Cursor(5)
+    assert cursor.take(events(7, 9), is_fragment=True) == events(7)
+    with pytest.raises(ProtocolError, match="an event of revision 8 after one of revision 9"):
+        cursor.take(events(8, 10), is_fragment=False)
 
 
 def test_the_last_revision_that_can_be_is_taken() -> None:
