@@ -46,7 +46,8 @@ class Cursor:
             ProtocolError: They are not in order, or end with a revision that can't be.
         """
         events = _from_revision(self.next_revision, events)
-        _check_order(self._held[-1:] + events)
+        if self._held or len(events) > 1:
+            _check_order(self._held[-1:] + events)
         events = self._held + events
         whole = _start_of_last_revision(events) if is_fragment else len(events)
         events, self._held = events[:whole], events[whole:]
