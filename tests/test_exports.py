@@ -27,7 +27,11 @@ def public_modules() -> Iterator[str]:
 
 MODULES = list(public_modules())
 OWNED = (type, FunctionType)
-DIVIDED = ["etcd_async.errors"]  # packages that show what they define in private modules as their own
+DIVIDED = [
+    "etcd_async.errors",
+    "etcd_async.ops",
+    "etcd_async.types",
+]  # packages that show what they define in private modules as their own
 
 
 def tree_of(module: str) -> ast.Module:
