@@ -11,12 +11,8 @@ or later, and, where the module is not in Go's cache, a module proxy that can be
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
-import shutil
 import subprocess
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,32 +20,28 @@ from typing import Any
 from tests.robustness.attribution import Step, Vanish
 from tests.robustness.history import Answer, plain
 from tests.robustness.result import Result, Violation
+from tests.support.golang import BUILD, Unbuildable, program
 
 SOURCE = Path(__file__).parent / "judge"
-BUILD = Path(__file__).parents[2] / "build" / "porcupine"
+STORE = BUILD / "porcupine"
 TIMEOUT = 300.0  # seconds, as in etcd's own tests
-BUILD_TIMEOUT = 300.0
-
-
-class Unbuildable(Exception):
-    """Raised when there is no program to ask; says why."""
 
 
 def judge(steps: Sequence[Step], *, timeout: float = TIMEOUT) -> Result:
     """Judge what is traced of a history; *timeout* in seconds. Skipped where the program can't be built."""
     try:
-        program = binary()
+        judging = binary()
     except Unbuildable as error:
         return Result("porcupine", skipped=str(error))
-    return ask(program, steps, timeout=timeout)
+    return ask(judging, steps, timeout=timeout)
 
 
-def ask(program: Path, steps: Sequence[Step], *, timeout: float = TIMEOUT) -> Result:
+def ask(judging: Path, steps: Sequence[Step], *, timeout: float = TIMEOUT) -> Result:
     """Have the program judge *steps*."""
     lines = "".join(json.dumps(as_line(step)) + "\n" for step in steps)
     # It watches the time itself; the rest is for reading, and for naming what did not fit.
     done = subprocess.run(
-        [program, f"-timeout={timeout}s"],
+        [judging, f"-timeout={timeout}s"],
         input=lines,
         capture_output=True,
         text=True,
@@ -90,34 +82,4 @@ def binary() -> Path:
     Raises:
         Unbuildable: There is no Go, or it could not build.
     """
-    program = BUILD / f"judge-{_digest()}"
-    if not program.exists():
-        BUILD.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=BUILD) as folder:
-            _build(Path(folder) / "judge").replace(program)
-    return program
-
-
-def _digest() -> str:
-    digest = hashlib.sha256()
-    for path in sorted([*SOURCE.glob("*.go"), SOURCE / "go.mod", SOURCE / "go.sum"]):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
-    return digest.hexdigest()[:16]
-
-
-def _build(target: Path) -> Path:
-    go = shutil.which("go")
-    if go is None:
-        raise Unbuildable("go is not installed")
-    # Exactly the toolchain and the modules that are named, and nothing that depends on where the checkout is.
-    command = [go, "build", "-mod=readonly", "-trimpath", "-buildvcs=false", "-o", str(target), "."]
-    environment = {**os.environ, "GOTOOLCHAIN": "local", "GOWORK": "off"}
-    try:
-        done = subprocess.run(
-            command, cwd=SOURCE, env=environment, capture_output=True, text=True, timeout=BUILD_TIMEOUT, check=False
-        )
-    except subprocess.TimeoutExpired as error:
-        raise Unbuildable(f"go build took more than {BUILD_TIMEOUT:g} s") from error
-    if done.returncode:
-        raise Unbuildable(f"go build failed: {done.stderr.strip()}")
-    return target
+    return program(SOURCE, STORE)

@@ -16,7 +16,6 @@ from tests.robustness import porcupine
 from tests.robustness.attribution import Step, Vanish, attribute
 from tests.robustness.history import Answer, Compact, Failure, Grant, History, Operation, Request, Revoke
 from tests.robustness.judges import judge_history
-from tests.robustness.porcupine import Unbuildable
 from tests.robustness.samples import (
     ALL,
     DELETE,
@@ -36,6 +35,7 @@ from tests.robustness.samples import (
     with_outcome,
 )
 from tests.robustness.simulation import simulate
+from tests.support.golang import Unbuildable
 
 # The program is built once, with all of Go's library where that is not in its cache.
 pytestmark = pytest.mark.timeout(400)
@@ -300,7 +300,7 @@ def test_no_answer_in_time_is_a_rejection(program: Path) -> None:
 
 
 def test_without_go_only_porcupine_is_skipped_and_says_why(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(porcupine, "BUILD", tmp_path)
+    monkeypatch.setattr(porcupine, "STORE", tmp_path)
     monkeypatch.setattr(shutil, "which", lambda name: None)
     found = judge_history(sample())
     assert found.accepted
@@ -315,7 +315,7 @@ def test_a_failed_build_says_why_and_leaves_nothing(monkeypatch: pytest.MonkeyPa
         shutil.copy(porcupine.SOURCE / name, tmp_path / "source")
     (tmp_path / "source" / "main.go").write_text("package main\n\nfunc main() { undefined() }\n")
     monkeypatch.setattr(porcupine, "SOURCE", tmp_path / "source")
-    monkeypatch.setattr(porcupine, "BUILD", tmp_path / "build")
+    monkeypatch.setattr(porcupine, "STORE", tmp_path / "build")
     with pytest.raises(Unbuildable, match="undefined"):
         porcupine.binary()
     assert list((tmp_path / "build").iterdir()) == []
