@@ -8,7 +8,7 @@ import pytest
 
 from etcd_async._protocol.endpoints import parse
 from etcd_async._transport import channel as module
-from etcd_async._transport.calls import Slow
+from etcd_async._transport.calls import Slow, Unary
 from etcd_async._transport.channel import LOOK_INTERVAL, SLOW_AGE, Channel, looks_within
 from etcd_async._transport.failure import AttemptFailed
 from etcd_async.errors import DeadlineExceeded
@@ -49,7 +49,8 @@ async def test_a_slow_call_may_be_given_up(quick_looks: None) -> None:
         assert not caught.value.answer.done()
 
 
-async def test_a_call_whose_answer_has_begun_is_not_slow(quick_looks: None) -> None:
+async def test_a_call_whose_answer_has_begun_is_not_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LOOK_INTERVAL", 3600)  # nobody looks before it has begun
     slow = asyncio.Event()
     async with H2Server() as server:
         channel = Channel(parse(server.endpoint), tls=None, options=TransportOptions(), on_slow=slow.set)
@@ -57,12 +58,27 @@ async def test_a_call_whose_answer_has_begun_is_not_slow(quick_looks: None) -> N
         request = await server.request()
         request.send_headers()
         request.peer.write(b"\0\0\3\0\0" + request.stream_id.to_bytes(4, "big") + b"\0\0\0")
+        await begun(channel)
+        monkeypatch.setattr(module, "LOOK_INTERVAL", 0.001)
+        channel._stop_looking()
+        channel._look()
         await within(slow.wait())  # as often as it takes to say so
         assert not task.done()
         request.peer.write(b"\0\0\4\0\0" + request.stream_id.to_bytes(4, "big") + b"\0\2ok")
         request.send_trailers()
         assert await within(task) == b"ok"
         await channel.aclose()
+
+
+async def begun(channel: Channel) -> None:
+    """Wait until a part of the answer to the one call of *channel* is there."""
+    connection = channel._connector.current
+    assert connection is not None
+    (waiting,) = connection.outbox.unfinished()
+    assert isinstance(waiting, Unary)
+    async with asyncio.timeout(10):
+        while not waiting._has_started:  # noqa: ASYNC110 - it tells nobody
+            await asyncio.sleep(0)
 
 
 async def test_a_call_that_does_not_want_to_know_only_makes_its_channel_suspicious(quick_looks: None) -> None:
