@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
 
-from etcd_async._addresses import check_interval, parsed
+from etcd_async._arguments import check_default_timeout, check_interval, check_tls, credentials, own_token, parsed
 from etcd_async._core import Core
-from etcd_async._keys import check_timeout, to_bytes
+from etcd_async._keys import to_bytes
 from etcd_async._keyspace import Cipher, Keyspace
 from etcd_async._rpc import rpc
 from etcd_async._transport import methods
@@ -26,7 +26,6 @@ from etcd_async.options import (
     DEFAULT_SERVICE_TTL,
     DEFAULT_TIMEOUT,
     TLS,
-    Credentials,
     Timeout,
     TransportOptions,
 )
@@ -222,10 +221,10 @@ class Client(Namespace, Servers):
         endpoint_sync: float | None = None,
         telemetry: Telemetry | None = None,
     ) -> None:
-        _check_timeout(timeout)
+        check_default_timeout(timeout)
         check_interval(endpoint_sync)
         prefix = to_bytes(namespace, "namespace")
-        _check_tls(tls)
+        check_tls(tls)
         addresses = parsed(endpoints, tls)
         if not isinstance(transport, TransportOptions | None):
             raise TypeError(f"transport must be a TransportOptions, not {type(transport).__name__}")
@@ -238,8 +237,8 @@ class Client(Namespace, Servers):
             addresses,
             tls=tls,
             options=transport or TransportOptions(),
-            credentials=_credentials(user, password),
-            token=_token(token, user),
+            credentials=credentials(user, password),
+            token=own_token(token, user),
             tasks=tasks,
         )
         super().__init__(Core(caller, tasks, timeout), Keyspace(prefix, encryption))
@@ -292,37 +291,3 @@ class Client(Namespace, Servers):
         reason = ClientClosed(f"the client closed itself because a task of its own failed: {error!r}")
         reason.__cause__ = error
         self._core.abandon(reason)
-
-
-def _credentials(user: str | None, password: str | None) -> Credentials | None:
-    if (user is None) is not (password is None):
-        raise ValueError("user and password must be given together")
-    for name, given in (("user", user), ("password", password)):
-        if not isinstance(given, str | None):
-            raise TypeError(f"{name} must be str, not {type(given).__name__}")
-    if user == "":
-        raise ValueError("user must not be empty")
-    return None if user is None or password is None else Credentials(user, password)
-
-
-def _token(token: str | None, user: str | None) -> str | None:
-    if token is None:
-        return None
-    if not isinstance(token, str):
-        raise TypeError(f"token must be str, not {type(token).__name__}")
-    if user is not None:
-        raise ValueError("token takes the place of user and password: give one or the other")
-    if not token or not token.isascii() or not token.isprintable() or " " in token:
-        raise ValueError("token must be of printable ASCII without spaces, as etcd issues them")
-    return token
-
-
-def _check_tls(tls: TLS | None) -> None:
-    if not isinstance(tls, TLS | None):
-        raise TypeError(f"tls must be a TLS, not {type(tls).__name__}")
-
-
-def _check_timeout(timeout: float | None) -> None:
-    check_timeout(timeout)
-    if timeout is not None and not timeout > 0:
-        raise ValueError(f"timeout must be positive, or None for no limit, not {timeout!r}")

@@ -11,6 +11,7 @@ from etcd_async._core import Core
 from etcd_async._keyspace import Keyspace, size_of
 from etcd_async._offload import offload
 from etcd_async._pb.etcdserverpb import CompactionRequest
+from etcd_async._results import typed
 from etcd_async._scan import scan
 from etcd_async._transport import methods
 from etcd_async.options import CLIENT_DEFAULT, Timeout
@@ -262,7 +263,7 @@ class KV:
         except _codec.DecodeError as error:
             error.maybe_applied = rpc.method.writes and not repeatable
             raise
-        result: OpResult = _typed(op, raw, raw.revision) if type(op) is ops.Txn else raw
+        result: OpResult = typed(op, raw, raw.revision) if type(op) is ops.Txn else raw
         return await _incoming(space, op, result, len(answer)) if space.maps else result
 
     async def compact(self, revision: int, *, physical: bool = False, timeout: Timeout = CLIENT_DEFAULT) -> None:
@@ -289,27 +290,3 @@ async def _incoming(space: Keyspace, op: ops.Op, result: OpResult, size: int) ->
     if isinstance(mapped, UnreadableKeyValue):
         raise mapped.error
     return mapped
-
-
-def _typed(op: ops.Txn, raw: TxnResult, revision: int) -> TxnResult:
-    """
-    Give each result of a transaction the type that its operation promises: the wire only knows ranges, not gets.
-
-    A nested transaction gets the outer one's *revision*: etcd leaves its header empty (server ``apply.go``).
-    """
-    branch = op.success if raw.succeeded else op.failure
-    if len(branch) == len(raw.results) and not any(isinstance(each, ops.Get | ops.Txn) for each in branch):
-        results = raw.results
-    else:
-        results = tuple(
-            _typed_result(each, result, revision) for each, result in zip(branch, raw.results, strict=False)
-        )
-    return TxnResult(raw.succeeded, revision, results)
-
-
-def _typed_result(op: ops.Op, raw: OpResult, revision: int) -> OpResult:
-    if isinstance(op, ops.Get) and isinstance(raw, RangeResult):
-        return raw.kvs[0] if raw.kvs else None
-    if isinstance(op, ops.Txn) and isinstance(raw, TxnResult):
-        return _typed(op, raw, revision)
-    return raw

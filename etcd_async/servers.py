@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 
-from etcd_async._addresses import parsed
+from etcd_async._arguments import parsed
 from etcd_async._core import Core
 from etcd_async._sync import EndpointSync
 from etcd_async.options import CLIENT_DEFAULT, TLS, Timeout

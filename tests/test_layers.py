@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = "etcd_async"
 
 LAYERS: list[set[str]] = [
-    {"errors", "types", "users", "options", "ops", "wire", "_home", "_keys", "_keyspace", "_pb", "_codec"},
+    {"errors", "types", "users", "options", "ops", "wire", "_home", "_keys", "_keyspace", "_results", "_pb", "_codec"},
     {"_protocol"},
     {"_transport"},
     {
@@ -36,7 +36,7 @@ LAYERS: list[set[str]] = [
         "_offload",
         "_rpc",
         "_scan",
-        "_addresses",
+        "_arguments",
         "_sync",
         "servers",
         "srv",
