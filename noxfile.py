@@ -103,6 +103,14 @@ def unit(session: nox.Session) -> None:
     session.run("pytest", *(session.posargs or ["-n", "auto", *unit_tests()]))
 
 
+@nox.session(venv_backend="uv")
+def lowest(session: nox.Session) -> None:
+    """Test what needs no server with the oldest releases of everything that pyproject.toml allows."""
+    oldest = ["--resolution", "lowest-direct"]
+    session.install(*oldest, *nox.project.dependency_groups(PROJECT, "test"), "-e", ".")
+    session.run("pytest", *(session.posargs or ["-n", "auto", *unit_tests()]))
+
+
 @nox.session
 def integration(session: nox.Session) -> None:
     """Test against real etcd, the documentation's examples included."""
