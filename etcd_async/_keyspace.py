@@ -75,6 +75,10 @@ class Keyspace:
         """Return the part of this one whose keys start with *prefix*."""
         return Keyspace(self.prefix + prefix, self.cipher)
 
+    def folder(self, name: str) -> bytes:
+        """Return the prefix of what is kept under *name*: a slash parts it from a namespace that ends in none."""
+        return (b"" if self.prefix.endswith(b"/") or not self.prefix else b"/") + name.encode() + b"/"
+
     def span(self, key: bytes, range_end: bytes) -> tuple[bytes, bytes]:
         """Return the server's ``(key, range_end)``; the end of the key space becomes the end of the namespace."""
         if not range_end:

@@ -53,9 +53,10 @@ class ConfigSource:
     """
     The configuration *name* in etcd; made by ``client.config_source(name)``.
 
-    Each leaf is a key ``config/<name>/<path>`` below the client's namespace, with JSON as its value; a part of a path
-    that has a slash writes it ``%2F``. Reading sees all leaves as of one revision. Writing changes what differs, in one
-    step for every reader and watcher whatever the size, and either wholly or not at all.
+    Each leaf is a key ``config/<name>/<path>`` below the client's namespace (after a slash, where the namespace does
+    not end in one), with JSON as its value; a part of a path that has a slash writes it ``%2F``. Reading sees all
+    leaves as of one revision. Writing changes what differs, in one step for every reader and watcher whatever the size,
+    and either wholly or not at all.
 
     Names with slashes are refused, so that no configuration lies inside another.
     """
@@ -66,7 +67,7 @@ class ConfigSource:
         if not name or "/" in name:
             raise ValueError(f"name must not be empty or contain a slash: {name!r}")
         self.name: str = name
-        self.prefix: bytes = f"config/{name}/".encode()
+        self.prefix: bytes = client._space.folder(f"config/{name}")
         self._client = client
 
     async def read(self, *, timeout: Timeout = CLIENT_DEFAULT) -> Values:
@@ -178,7 +179,7 @@ class ConfigSource:
         self, change: Callable[[Stored], Awaitable[Leaves]], expected: int | None, timeout: Timeout
     ) -> int:
         """Change in several transactions, one such writer at a time; one that died in the middle is succeeded."""
-        lock = Lock(self._client, f"config-writers/{self.name}", ttl=_WRITER_TTL)
+        lock = Lock(self._client, self._client._space.folder("config-writers") + self.name.encode(), ttl=_WRITER_TTL)
         async with lock:
             while True:
                 stored = await self._stored(timeout)

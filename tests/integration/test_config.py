@@ -354,6 +354,14 @@ async def test_a_namespace_has_its_own(client: Client, source: ConfigSource) -> 
     assert await client.exists("/x/config/app/a")
 
 
+async def test_a_slash_parts_it_from_a_namespace_without_one(client: Client) -> None:
+    source = client.namespaced("/apps/x").config_source("app")
+    await source.write(LARGE[0])
+    assert await source.read() == LARGE[0]
+    ours = await client.count(prefix="/apps/x/config/app/")
+    assert ours == await client.count(prefix="") > len(LARGE[0])
+
+
 async def test_keys_that_others_wrote_are_part_of_it(client: Client, source: ConfigSource) -> None:
     await client.do(put("config/app/db/host", '"h"'))
     assert await source.read() == {"db": {"host": "h"}}
