@@ -101,8 +101,6 @@ class Contender:
         with self._being_kept():
             while not await self._comes_forward():
                 pass
-            if self.lease.is_lost:  # the answer was read late, by a loop or a machine that stood still
-                self._lose("its lease's term has passed")
 
     async def leave(self) -> None:
         """Give up the place, first or not; never raises for an unreachable server: the lease runs out by itself."""
@@ -128,6 +126,8 @@ class Contender:
         try:
             with guarding(self.loss):
                 yield
+                if self.lease.is_lost:  # the answer was read late, by a loop or a machine that stood still
+                    self._lose("its lease's term has passed")
         except LeaseNotFound as error:  # the server knows sooner than this side
             self._lose_lease(error)
             assert self.loss.reason is not None, "it was just lost"
@@ -145,15 +145,16 @@ class Contender:
 
     async def _notice_deletion(self) -> None:
         revision = self.revision
-        while not self.loss.is_lost:
-            try:
-                await until_event(self._client, self.key, revision, but="no_put")
-            except Compacted:
-                revision = await self._still_there()
-            except EtcdError as error:  # whether the key stands can't be told any more
-                self._lose(f"its key can't be watched: {error}", error)
-            else:
-                self._lose("its key was deleted")
+        try:
+            while not self.loss.is_lost:
+                try:
+                    await until_event(self._client, self.key, revision, but="no_put")
+                except Compacted:
+                    revision = await self._still_there()
+                else:
+                    self._lose("its key was deleted")
+        except EtcdError as error:  # whether the key stands can't be told any more
+            self._lose(f"its key can't be watched: {error}", error)
 
     async def _still_there(self) -> int:
         own = await look(self._client, ops.range(start=self.key, end=self.key + b"\x00", keys_only=True))

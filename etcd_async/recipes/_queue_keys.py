@@ -10,7 +10,7 @@ The keys of a queue, and what can be told from them; no I/O.
 
 from __future__ import annotations
 
-import random
+import secrets
 from collections.abc import Iterable
 from itertools import count
 
@@ -45,7 +45,7 @@ class QueueKeys:
     def new_item(self, priority: int, revision: int) -> bytes:
         """Return a key for an item that is to come after all that were there at *revision*."""
         serial = next(_serial) % 2**32
-        place = f"{priority - LOWEST:016x}/{revision:016x}-{serial:08x}-{random.getrandbits(64):016x}"
+        place = f"{priority - LOWEST:016x}/{revision:016x}-{serial:08x}-{secrets.token_hex(8)}"
         return self.items + place.encode()
 
     def claims_on(self, item: bytes) -> bytes:

@@ -219,6 +219,8 @@ class Leadership:
             LeadershipLost: The term is over; nothing was said.
         """
         word = to_bytes(value)
+        if self._is_over:  # the key may stand all the same: suspended, it is for another process to speak
+            raise LeadershipLost("the term is over")
         result = await self._client.txn([self.owned], [ops.put(self.key, word, lease=self._contender.lease)])
         if not result.succeeded:
             raise LeadershipLost("its key was deleted")
@@ -274,7 +276,7 @@ class _Returning(Contender):
     async def try_join(self, value: bytes = b"") -> bool:
         """Take the place over as it is, and return whether nobody is ahead."""
         await self.join()
-        with guarding(self.loss):
+        with self._being_kept():
             return await self._predecessor() is None
 
     async def _take_over(self) -> None:

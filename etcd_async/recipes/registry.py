@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from types import TracebackType
 from typing import Literal, Self
@@ -46,6 +47,7 @@ class Registration:
         self._revision = 0  # of our last write
         self._error: Exception | None = None  # why nobody heals it any more
         self._news = News()
+        self._writing = anyio.Lock()  # the last of several changes is the one to stay
 
     @property
     def service(self) -> Service:
@@ -101,16 +103,14 @@ class Registration:
         self._check()
         key_of(changed)
         self._value, self._service = to_json(changed), changed
-        while True:
-            await self.registered()
-            lease = self._lease
-            try:
-                await self._put(lease)
-            except LeaseNotFound:  # this side has not heard of it yet
-                while self._lease is lease:
+        async with self._writing:
+            while True:
+                await self.registered()
+                lease = self._lease
+                with suppress(LeaseNotFound):
+                    return await self._put(lease)
+                while self._lease is lease:  # this side has not heard of its end yet
                     await self._change_seen()
-            else:
-                return
 
     async def __aenter__(self) -> Self:
         if self._is_entered:

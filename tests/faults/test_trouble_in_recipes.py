@@ -1,7 +1,9 @@
 """Recipes of coordination meet with a server that is away, or that answers too late, at the worst moments."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import pytest
@@ -17,6 +19,7 @@ from etcd_async import (
     Range,
     StatusCode,
     Unavailable,
+    Watch,
 )
 from etcd_async.errors import RpcError, error_for
 from etcd_async.testing import EtcdServer, FaultProxy
@@ -33,11 +36,18 @@ class Meddled(Client):
         super().__init__(endpoint)
         self.before_txn: Callable[[Any], Awaitable[None]] | None = None
         self.before_range: Callable[[], Awaitable[None]] | None = None
+        self.after_txn: Callable[[], None] = lambda: None
+        self.watches_from: int | None = None
 
     async def txn(self, when: Any = (), then: Any = (), otherwise: Any = (), **options: Any) -> Any:
         if self.before_txn is not None:
             await self.before_txn(then)
-        return await super().txn(when, then, otherwise, **options)
+        done = await super().txn(when, then, otherwise, **options)
+        self.after_txn()
+        return done
+
+    def watch(self, *args: Any, **options: Any) -> Watch:
+        return super().watch(*args, **options | {"start_revision": self.watches_from or options["start_revision"]})
 
     async def do(self, op: Any, **options: Any) -> Any:
         if self.before_range is not None and isinstance(op, Range):
@@ -110,6 +120,43 @@ async def test_a_server_that_times_out_is_asked_again_while_waiting(
         await within(holding.acquire())
         assert next(failures, None) is None
         await holding.release()
+
+
+ATTEMPTS: dict[str, Callable[[Client], AbstractAsyncContextManager[Any]]] = {
+    "lock": lambda client: client.lock("x", ttl=1, timeout=0),
+    "reader": lambda client: client.rwlock("x", ttl=1, timeout=0).read(),
+    "semaphore": lambda client: client.semaphore("x", limit=1, ttl=1, timeout=0),
+    "election": lambda client: client.election("x", ttl=1).campaign(timeout=0),
+}
+
+
+@pytest.mark.parametrize("kind", ATTEMPTS)
+async def test_what_is_had_at_once_is_not_entered_by_who_reads_the_answer_after_its_term(
+    server: EtcdServer, kind: str
+) -> None:
+    async with Meddled(server.endpoint) as meddled:
+        meddled.after_txn = lambda: time.sleep(4)  # the whole loop stands still; the server may grant 2 s, not 1
+        with pytest.raises(LeaseLost, match="term"):
+            async with ATTEMPTS[kind](meddled):
+                pytest.fail("entered")
+
+
+async def test_a_key_that_can_not_be_looked_at_any_more_is_a_loss(client: Client, server: EtcdServer) -> None:
+    """Nobody would hear of its deletion: here the watch can't go on, and why not can't be found out."""
+
+    async def refuse() -> None:
+        raise error_for(StatusCode.DATA_LOSS, "etcdserver: corrupt cluster")
+
+    await client.put("/some", "history")
+    await client.compact((await client.put("/some", "more")).revision)
+    async with Meddled(server.endpoint) as meddled:
+        meddled.watches_from = 1
+        meddled.before_range = refuse
+        lock = meddled.lock("x", ttl=30, on_loss="signal")
+        assert await lock.try_acquire()
+        with pytest.raises(LockLost, match="can't be watched"):
+            raise await within(lock.lost())
+        await lock.release()
 
 
 async def test_looking_at_a_barrier_does_not_wait_for_a_server(server: EtcdServer) -> None:

@@ -70,6 +70,16 @@ async def test_nobody_leads_between_suspending_and_resuming(client: Client, rest
         await within(leading.wait())
 
 
+async def test_a_suspended_leader_says_nothing_more(client: Client, restarted: Client) -> None:
+    async with client.election("e", identity="first", ttl=30).campaign() as leadership:
+        ticket = await leadership.suspend()
+        async with restarted.election("e").resume(ticket) as resumed:
+            await resumed.proclaim("resumed")
+            with pytest.raises(LeadershipLost, match="over"):
+                await leadership.proclaim("suspended")
+            assert await client.election("e").leader() == b"resumed"
+
+
 async def test_a_suspended_place_runs_out_by_itself(client: Client) -> None:
     ticket = await suspended(client, "e", "one", ttl=1)
     async with asyncio.timeout(15), client.election("e", identity="two", ttl=30).campaign():

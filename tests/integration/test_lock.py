@@ -1,6 +1,7 @@
 """Locks: one holder at a time, first come, first served, and a holder that knows when it is lost."""
 
 import asyncio
+import random
 
 import pytest
 
@@ -406,3 +407,13 @@ async def test_the_queue_is_seen_by_a_watch_of_the_lock(client: Client) -> None:
             key = lock.key
         events = await take(watch, 2)
     assert [(event.type, event.kv.key) for event in events] == [("put", key), ("delete", key)]
+
+
+async def test_programs_that_seed_chance_alike_do_not_share_a_lock(client: Client, etcd_server: EtcdServer) -> None:
+    """Ids of leases, which names of keys are made of, are no business of `random`."""
+    async with Client(etcd_server.endpoint) as other:
+        random.seed(0)
+        async with client.lock("x") as lock:
+            random.seed(0)
+            assert not await other.lock("x").try_acquire()
+            assert await client.keys(prefix="x/") == [lock.key]

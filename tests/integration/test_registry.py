@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from etcd_async import Client, ClientClosed, Compacted, DeadlineExceeded, Service, ServiceChange
+from etcd_async import Client, ClientClosed, Compacted, DeadlineExceeded, PutResult, Service, ServiceChange
 from etcd_async.testing import EtcdServer
 from tests.integration.support import until_expired
 from tests.support.live import running, take, until, within
@@ -212,6 +212,25 @@ async def test_an_update_whose_lease_is_gone_unnoticed_is_made_anew(client: Clie
         await client.leases.revoke(registration.lease_id)
         await within(registration.update(address="10.0.0.9:1"))
         assert [service.address for service in await client.discover("billing")] == ["10.0.0.9:1"]
+
+
+async def test_of_two_updates_at_once_the_later_one_stands(etcd_server: EtcdServer, client: Client) -> None:
+    class Hesitant(Client):
+        number = 0
+
+        async def put(self, *args: Any, **options: Any) -> PutResult:
+            self.number += 1
+            if self.number == 2:  # the first is that of registering
+                for _ in range(10):
+                    await super().put("/elsewhere", "")
+            return await super().put(*args, **options)
+
+    async with Hesitant(etcd_server.endpoint) as hesitant, hesitant.register(BILLING, ttl=30) as registration:
+        updates = (registration.update(metadata={"number": number}) for number in "12")
+        await within(asyncio.gather(*updates))
+        assert hesitant.number == 3
+        assert registration.service.metadata == {"number": "2"}
+        assert await client.discover("billing") == [registration.service]
 
 
 async def test_an_update_that_can_not_be_written_changes_nothing(client: Client) -> None:

@@ -1,10 +1,13 @@
 """The keys of a queue: their order, and what follows from them."""
 
 import random
+from itertools import count
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from etcd_async.recipes import _queue_keys
 from etcd_async.recipes._queue_keys import LOWEST, QueueKeys, priority_of
 from etcd_async.types import Batch, Event, KeyValue
 
@@ -84,3 +87,12 @@ def test_a_batch_frees_something_exactly_if_there_is_an_item_to_claim_that_was_n
         case _:
             events, after = [], free
     assert keys.frees(Batch(9, tuple(events))) is bool(after - free)
+
+
+def test_items_of_programs_that_seed_chance_alike_are_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = set()
+    for _ in range(2):
+        random.seed(0)
+        monkeypatch.setattr(_queue_keys, "_serial", count())
+        made.add(QueueKeys(b"q").new_item(0, 7))
+    assert len(made) == 2
