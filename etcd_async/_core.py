@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from weakref import ref
 
 import anyio
 
 from etcd_async._keeper import Keeper
 from etcd_async._keys import check_timeout
 from etcd_async._transport.caller import Caller
+from etcd_async._transport.connection import Connection
 from etcd_async._transport.tasks import Tasks
 from etcd_async._watcher import Watcher
 from etcd_async.errors import ClientClosed, EtcdError
@@ -25,7 +27,6 @@ class Core:
     Attributes:
         timeout: The client's default timeout in seconds; None for no limit.
         clock: Seconds of the one clock that all terms and deadlines are counted on.
-        streams_ranges: False once a server turned out not to know RangeStream (before etcd 3.7).
     """
 
     def __init__(self, caller: Caller, tasks: Tasks, timeout: float | None) -> None:
@@ -35,7 +36,17 @@ class Core:
         self.clock: Callable[[], float] = time.monotonic
         self.keeper: Keeper = Keeper(caller, tasks, self.clock)
         self.watcher: Watcher = Watcher(caller, tasks, self.clock)
-        self.streams_ranges: bool = True
+        self._pager: Callable[[], Connection | None] = lambda: None
+
+    @property
+    def streams_ranges(self) -> bool:
+        """False as long as a server is connected that turned out not to know RangeStream (before etcd 3.7)."""
+        pager = self._pager()
+        return pager is None or not pager.is_usable
+
+    def reads_in_pages(self, connection: Connection) -> None:
+        """Take note that the server at the other end of *connection* does not know RangeStream."""
+        self._pager = ref(connection)
 
     def seconds(self, timeout: Timeout) -> float | None:
         """Return the seconds that a call may take."""

@@ -91,7 +91,8 @@ class _Reader:
                 message = await self._stream.receive()
         except (EtcdError, TimeoutError) as error:
             # The next page goes on from here, and raises what is not the stream's fault alone.
-            self._core.streams_ranges &= not _is_unknown(error)
+            if _is_unknown(error):
+                self._core.reads_in_pages(self._stream.connection)
             self.close()
             return RangeResult()
         self.is_done = message is None

@@ -15,13 +15,13 @@ CHUNK = 5
 
 
 class RangeServer:
-    """Serves `KEYS`: ranges as etcd does, and streams of them as *streams* has it."""
+    """Serves `KEYS`: ranges as etcd does, and streams of them as ``streams`` has it."""
 
     def __init__(self, streams: Callable[["RangeServer", Request, list[bytes]], None]) -> None:
         self.ranges: list[RangeRequest] = []
         self.streamed: list[RangeRequest] = []
         self.is_compacted = False
-        self._streams = streams
+        self.streams = streams
 
     def answer(self, request: Request) -> None:
         asked = RangeRequest.parse(request.messages[0])
@@ -36,7 +36,7 @@ class RangeServer:
         else:
             self.streamed.append(asked)
             request.send_headers()
-            self._streams(self, request, left)
+            self.streams(self, request, left)
 
 
 def whole(_: RangeServer, request: Request, left: list[bytes]) -> None:
@@ -104,6 +104,17 @@ async def test_a_server_that_cannot_stream_is_asked_once_and_paged_from_then_on(
     assert len(server.streamed) == 1
     assert [request.key for request in server.ranges[1:5]] == [KEYS[at] + b"\x00" for at in (7, 15, 23, 31)]
     assert {request.revision for request in server.ranges[1:5]} == {REVISION}
+
+
+async def test_a_server_that_comes_back_is_asked_once_more_whether_it_can_stream() -> None:
+    ranges = RangeServer(unknown)
+    async with H2Server(answers=ranges.answer) as server, Client(server.endpoint, timeout=5) as client:
+        await within(scanned(client))
+        (await server.peer()).cut()
+        ranges.streams = whole
+        assert await within(scanned(client)) == KEYS
+        assert await within(scanned(client)) == KEYS
+    assert len(ranges.streamed) == 3
 
 
 async def test_a_stream_that_breaks_off_is_continued_without_a_gap_or_a_repeat() -> None:
