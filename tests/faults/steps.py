@@ -1,15 +1,25 @@
 """Cancel a piece of work at the k-th place where it waits, for every k there is."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Generator
-from typing import Any, Literal, TypeAlias
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
+from typing import Any, Final, Literal, TypeAlias, get_args
 
 import anyio
+import pytest
+
+from etcd_async import Client
+from tests.faults.support import Baseline, start
+from tests.support.live import until, within
 
 Way: TypeAlias = Literal["waiting", "answered", "scope"]
 """
 How it is cancelled: while it waits; in the very turn in which what it waits for has come; or by a cancel scope.
 """
+
+in_every_way = pytest.mark.parametrize("way", get_args(Way))
+
+MOST_STEPS: Final = 80
 
 
 class Steps:
@@ -81,3 +91,54 @@ async def _cancel_scope_at(step: int, work: Callable[[], Awaitable[object]]) -> 
         return scope.cancel_called
 
     return await asyncio.create_task(run())
+
+
+async def each_cancellation(
+    work: Callable[[], Awaitable[object]],
+    way: Way,
+    baseline: Baseline,
+    *,
+    scene: Callable[[], AbstractAsyncContextManager[object]] = nullcontext,
+    more_than: int = 1,
+) -> AsyncIterator[None]:
+    """
+    Do *work*, cancelled at its first wait, at its second and so on, until it comes to its end; yield after each.
+
+    Each time it is done in a *scene* of its own. After that nothing of it may be left, as *baseline* tells. A work that
+    does not wait *more_than* so many times was not what it was meant to be.
+    """
+    await baseline.take()
+    for step in range(1, MOST_STEPS):
+        async with scene():
+            was_cancelled = await within(cancel_at(step, work, way))
+        await baseline.check()
+        if not was_cancelled:
+            break
+        yield
+    else:
+        pytest.fail(f"it waited more than {MOST_STEPS} times")
+    assert step > more_than
+
+
+Taker: TypeAlias = Callable[[Client], Awaitable[Callable[[], Awaitable[None]]]]
+"""Takes what is ``held`` and returns how to release it."""
+
+
+@asynccontextmanager
+async def freed(client: Client, taker: Taker) -> AsyncIterator[None]:
+    """Have *taker* stand in the way until somebody waits for what is ``held``, and then make way."""
+    release = await taker(client)
+
+    async def give_way() -> None:
+        async def has_waiter() -> bool:
+            return await client.count(prefix="held/") == 2
+
+        with suppress(TimeoutError):
+            await until(has_waiter, 0.2)
+        await release()
+
+    task = start(give_way())
+    try:
+        yield
+    finally:
+        await within(task)

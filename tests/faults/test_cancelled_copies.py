@@ -1,19 +1,19 @@
 """Caches, mirrors, configurations, resolvers and re-encryptions that are cancelled anywhere leave nothing behind."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 
 import pytest
 
 from etcd_async import Client, Service
 from etcd_async.crypto import Encryption, Keyring
 from etcd_async.testing import EtcdServer
-from tests.faults.steps import Way, cancel_at
+from tests.faults.steps import Way, each_cancellation, in_every_way
 from tests.faults.support import Baseline
-from tests.support.live import until, within
+from tests.support.live import until
 
 pytestmark = pytest.mark.faults
 
-MOST_STEPS = 80
 LARGE = {f"leaf{number:03}": number for number in range(200)}
 BIG = "x" * 300_000  # sealed and opened in a thread
 
@@ -83,54 +83,43 @@ WORKS: list[Callable[[Client], Awaitable[None]]] = [
 ]
 
 
-@pytest.mark.parametrize("way", ["waiting", "answered", "scope"])
+@in_every_way
 @pytest.mark.parametrize("work", WORKS)
 async def test_cancelled_wherever_it_waits_it_leaves_nothing(
     server: EtcdServer, client: Client, work: Callable[[Client], Awaitable[None]], way: Way
 ) -> None:
     await client.put_many({"/s/1": "v", "/s/2": "w", "/s/big": BIG})
-    baseline = Baseline(client, server)
-    await baseline.take()
-    for step in range(1, MOST_STEPS):
-        if not await within(cancel_at(step, lambda: work(client), way)):
-            break
-        await baseline.check()
+    async for _ in each_cancellation(lambda: work(client), way, Baseline(client, server)):
         assert await client.keys(prefix="services/") == []
         assert await client.config_source("app").read() in ({}, {"a": 1, "b": {"c": 2}})
         assert [kv.value for kv in await client.range(prefix="/s/", limit=2)] == [b"v", b"w"]
         await client.delete(prefix="config/")
         await client.delete(prefix="/copy/")
-    else:
-        pytest.fail(f"it waited more than {MOST_STEPS} times")
-    assert step > 1
 
 
-@pytest.mark.parametrize("way", ["waiting", "answered", "scope"])
+@in_every_way
 async def test_a_large_change_that_is_cancelled_anywhere_is_made_wholly_or_not_at_all(
     server: EtcdServer, client: Client, way: Way
 ) -> None:
     source = client.config_source("app")
-    await source.write({"old": 1})
     baseline = Baseline(client, server)
-    await baseline.take()
+    outcomes = set()
 
     async def is_settled() -> bool:
         generation = await client.get("config/app/")
-        return generation is not None and generation.value == b"{}"
+        return generation is not None and b"readers_stay_at" not in generation.value
 
-    outcomes = set()
-    for step in range(1, MOST_STEPS):
-        was_cancelled = await within(cancel_at(step, lambda: source.write(LARGE), way))
-        await until(is_settled)
+    @asynccontextmanager
+    async def settled() -> AsyncIterator[None]:
+        await source.write({"old": 1})
         await baseline.check()
+        yield
+        await until(is_settled)
         assert await client.keys(prefix="config-writers/") == []
         found = await source.read()
         assert found in ({"old": 1}, LARGE)
         outcomes.add(len(found))
-        if not was_cancelled:
-            break
-        await source.write({"old": 1})
-        await baseline.check()
-    else:
-        pytest.fail(f"it waited more than {MOST_STEPS} times")
+
+    async for _ in each_cancellation(lambda: source.write(LARGE), way, baseline, scene=settled):
+        pass
     assert outcomes == {1, len(LARGE)}

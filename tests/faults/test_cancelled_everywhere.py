@@ -1,19 +1,15 @@
 """Whatever is cancelled wherever it waits leaves no key, no lease, no watch, no call and no task behind."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable
 
 import pytest
 
-from etcd_async import Client, Lock, Service
+from etcd_async import Client, Service
 from etcd_async.testing import EtcdServer
-from tests.faults.steps import Way, cancel_at
-from tests.faults.support import Baseline, start
-from tests.support.live import until, within
+from tests.faults.steps import Way, each_cancellation, freed, in_every_way
+from tests.faults.support import Baseline
 
 pytestmark = pytest.mark.faults
-
-MOST_STEPS = 60
 
 
 async def acquire(client: Client) -> None:
@@ -91,64 +87,39 @@ WORKS: list[Callable[[Client], Awaitable[None]]] = [
 ]
 
 
-@pytest.mark.parametrize("way", ["waiting", "answered", "scope"])
+@in_every_way
 @pytest.mark.parametrize("work", WORKS)
 async def test_cancelled_wherever_it_waits_it_leaves_nothing(
     server: EtcdServer, client: Client, work: Callable[[Client], Awaitable[None]], way: Way
 ) -> None:
     await client.put_many({"/from": "v", "/x": "v"})
-    baseline = Baseline(client, server)
-    await baseline.take()
-    for step in range(1, MOST_STEPS):
-        if not await within(cancel_at(step, lambda: work(client), way)):
-            break
-        await baseline.check()
+    async for _ in each_cancellation(lambda: work(client), way, Baseline(client, server)):
         assert await client.keys(prefix="held") == []
         assert await client.keys(prefix="services/") == []
         assert not await client.exists("/leased")
         assert await client.exists("/from") is not await client.exists("/to")
         await client.put("/from", "v")
         await client.delete("/to")
-    else:
-        pytest.fail(f"it waited more than {MOST_STEPS} times")
-    assert step > 1
 
 
-@asynccontextmanager
-async def released_to(client: Client, lock: Lock) -> AsyncIterator[None]:
-    """Hold *lock* in a task until somebody waits for it, and then release it."""
+async def take_lock(client: Client) -> Callable[[], Awaitable[None]]:
+    lock = client.lock("held", ttl=60)
     await lock.acquire()
-
-    async def give_way() -> None:
-        async def has_waiter() -> bool:
-            return await client.count(prefix="held/") == 2
-
-        with suppress(TimeoutError):
-            await until(has_waiter, 0.2)
-        await lock.release()
-
-    task = start(give_way())
-    try:
-        yield
-    finally:
-        await within(task)
+    return lock.release
 
 
-@pytest.mark.parametrize("way", ["waiting", "answered", "scope"])
+@in_every_way
 async def test_a_waiter_cancelled_wherever_it_waits_leaves_nothing(
     server: EtcdServer, client: Client, way: Way
 ) -> None:
     async with Client(server.endpoint) as other:
         await lock_scope(other)
-        baseline = Baseline(client, server)
-        await baseline.take()
-        for step in range(1, MOST_STEPS):
-            async with released_to(other, other.lock("held", ttl=60)):
-                was_cancelled = await within(cancel_at(step, lambda: lock_scope(client), way))
-            if not was_cancelled:
-                break
-            await baseline.check()
+        cancellations = each_cancellation(
+            lambda: lock_scope(client),
+            way,
+            Baseline(client, server),
+            scene=lambda: freed(other, take_lock),
+            more_than=5,
+        )
+        async for _ in cancellations:
             assert await client.keys(prefix="held") == []
-        else:
-            pytest.fail(f"it waited more than {MOST_STEPS} times")
-        assert step > 5

@@ -1,6 +1,5 @@
 """Recipes of coordination that are cancelled wherever they wait leave no key, no lease, no watch and no task behind."""
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 
@@ -8,13 +7,12 @@ import pytest
 
 from etcd_async import BarrierFull, BarrierTimeout, Client, Isolation, Transaction
 from etcd_async.testing import EtcdServer
-from tests.faults.steps import Way, cancel_at
+from tests.faults.steps import Taker, Way, each_cancellation, freed, in_every_way
 from tests.faults.support import Baseline, start
-from tests.support.live import until, within
+from tests.support.live import within
 
 pytestmark = pytest.mark.faults
 
-MOST_STEPS = 80
 LEVELS: list[Isolation] = ["serializable_snapshot", "serializable", "repeatable_reads", "read_committed"]
 
 
@@ -92,46 +90,20 @@ WORKS: list[Callable[[Client], Awaitable[None]]] = [
 ]
 
 
-@pytest.mark.parametrize("way", ["waiting", "answered", "scope"])
+@in_every_way
 @pytest.mark.parametrize("work", WORKS)
 async def test_cancelled_wherever_it_waits_it_leaves_nothing(
     server: EtcdServer, client: Client, work: Callable[[Client], Awaitable[None]], way: Way
 ) -> None:
-    baseline = Baseline(client, server)
-    await baseline.take()
-    for step in range(1, MOST_STEPS):
+    @asynccontextmanager
+    async def prepared() -> AsyncIterator[None]:
         await client.put("/from", "v")
         await client.delete("/to")
-        if not await within(cancel_at(step, lambda: work(client), way)):
-            break
-        await baseline.check()
+        yield
+
+    async for _ in each_cancellation(lambda: work(client), way, Baseline(client, server), scene=prepared):
         assert await client.keys(prefix="held") == []
         assert await client.exists("/from") is not await client.exists("/to")
-    else:
-        pytest.fail(f"it waited more than {MOST_STEPS} times")
-    assert step > 1
-
-
-@asynccontextmanager
-async def freed(
-    client: Client, taker: Callable[[Client], Awaitable[Callable[[], Awaitable[None]]]]
-) -> AsyncIterator[None]:
-    """Have *taker* stand in the way until somebody waits, and then make way."""
-    release = await taker(client)
-
-    async def give_way() -> None:
-        async def has_waiter() -> bool:
-            return await client.count(prefix="held/") == 2
-
-        with suppress(TimeoutError):
-            await until(has_waiter, 0.2)
-        await release()
-
-    task = start(give_way())
-    try:
-        yield
-    finally:
-        await within(task)
 
 
 async def take_to_write(client: Client) -> Callable[[], Awaitable[None]]:
@@ -151,7 +123,7 @@ async def hold_barrier(client: Client) -> Callable[[], Awaitable[None]]:
     return client.barrier("held").release
 
 
-@pytest.mark.parametrize("way", ["waiting", "answered", "scope"])
+@in_every_way
 @pytest.mark.parametrize(
     ("taker", "work"),
     [(take_to_write, read), (take_to_write, write), (take_permit, semaphore), (hold_barrier, barrier)],
@@ -159,24 +131,17 @@ async def hold_barrier(client: Client) -> Callable[[], Awaitable[None]]:
 async def test_a_waiter_cancelled_wherever_it_waits_leaves_nothing(
     server: EtcdServer,
     client: Client,
-    taker: Callable[[Client], Awaitable[Callable[[], Awaitable[None]]]],
+    taker: Taker,
     work: Callable[[Client], Awaitable[None]],
     way: Way,
 ) -> None:
     async with Client(server.endpoint) as other:
         await read(other)
-        baseline = Baseline(client, server)
-        await baseline.take()
-        for step in range(1, MOST_STEPS):
-            async with freed(other, taker):
-                was_cancelled = await within(cancel_at(step, lambda: work(client), way))
-            if not was_cancelled:
-                break
-            await baseline.check()
+        cancellations = each_cancellation(
+            lambda: work(client), way, Baseline(client, server), scene=lambda: freed(other, taker), more_than=3
+        )
+        async for _ in cancellations:
             assert await client.keys(prefix="held") == []
-        else:
-            pytest.fail(f"it waited more than {MOST_STEPS} times")
-        assert step > 3
 
 
 async def two_of_three(client: Client) -> None:
@@ -184,29 +149,28 @@ async def two_of_three(client: Client) -> None:
         await client.get("/k")
 
 
-@pytest.mark.parametrize("way", ["waiting", "answered", "scope"])
+@in_every_way
 async def test_a_member_cancelled_wherever_it_waits_leaves_nothing_and_holds_nobody_up(
     server: EtcdServer, client: Client, way: Way
 ) -> None:
     """The other member enters or not, depending on where that is, but never waits for one who is gone."""
 
-    async def partner(client: Client) -> None:
-        with suppress(BarrierTimeout):
-            async with client.double_barrier("held", 2, ttl=60, timeout=0.3):
-                await client.get("/k")
-
     async with Client(server.endpoint) as other:
         await read(other)
-        baseline = Baseline(client, server)
-        await baseline.take()
-        for step in range(1, MOST_STEPS):
-            task = asyncio.create_task(partner(other))
-            was_cancelled = await within(cancel_at(step, lambda: two_of_three(client), way))
+
+        async def partner() -> None:
+            with suppress(BarrierTimeout):
+                async with other.double_barrier("held", 2, ttl=60, timeout=0.3):
+                    await other.get("/k")
+
+        @asynccontextmanager
+        async def with_partner() -> AsyncIterator[None]:
+            task = start(partner())
+            yield
             await within(task, 5)
-            if not was_cancelled:
-                break
-            await baseline.check()
+
+        cancellations = each_cancellation(
+            lambda: two_of_three(client), way, Baseline(client, server), scene=with_partner, more_than=3
+        )
+        async for _ in cancellations:
             assert await client.keys(prefix="held") == []
-        else:
-            pytest.fail(f"it waited more than {MOST_STEPS} times")
-        assert step > 3

@@ -1,10 +1,9 @@
 """Queues whose producers and consumers are killed, and consumers that are cancelled wherever they wait."""
 
 import random
-from collections.abc import Awaitable, Callable, Iterable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from functools import partial
 
 import pytest
 
@@ -13,7 +12,7 @@ from etcd_async.recipes._queue_keys import QueueKeys
 from etcd_async.testing import EtcdServer, FaultProxy
 from tests.faults.judge import history
 from tests.faults.killable import Program, running_all
-from tests.faults.steps import Way, cancel_at
+from tests.faults.steps import Way, each_cancellation, in_every_way
 from tests.faults.support import Baseline, Stopwatch
 from tests.support.live import forever, running, until, within
 
@@ -23,7 +22,6 @@ TTL = 1.0
 SECONDS = 12.0
 KILLS = 6  # at least
 CONSUMERS = 12  # four in each of three processes
-MOST_STEPS = 80
 
 
 @dataclass
@@ -183,46 +181,39 @@ WORKS: list[Callable[[Client], Awaitable[None]]] = [
 ]
 
 
-@pytest.mark.parametrize("way", ["waiting", "answered", "scope"])
+@in_every_way
 @pytest.mark.parametrize("work", WORKS)
 async def test_cancelled_wherever_it_waits_it_leaves_nothing_but_items(
     server: EtcdServer, client: Client, work: Callable[[Client], Awaitable[None]], way: Way
 ) -> None:
-    baseline = Baseline(client, server)
-    await baseline.take()
-    for step in range(1, MOST_STEPS):
+    @asynccontextmanager
+    async def one_item() -> AsyncIterator[None]:
         await client.delete(prefix="q/")
         await client.queue("q").put("one")
-        if not await within(cancel_at(step, lambda: work(client), way)):
-            break
-        await baseline.check()
+        yield
+
+    async for _ in each_cancellation(lambda: work(client), way, Baseline(client, server), scene=one_item):
         left = await client.keys(prefix="q/")
         assert all(key.startswith(b"q/items/") for key in left)
         assert len(left) <= 2
-    else:
-        pytest.fail(f"it waited more than {MOST_STEPS} times")
-    assert step > 1
 
 
-@pytest.mark.parametrize("way", ["waiting", "answered", "scope"])
+@in_every_way
 async def test_a_waiting_consumer_cancelled_wherever_it_waits_leaves_nothing(
     server: EtcdServer, client: Client, way: Way
 ) -> None:
     async with Client(server.endpoint) as other:
         await other.get("/anything")
-        baseline = Baseline(client, server)
-        await baseline.take()
-        for step in range(1, MOST_STEPS):
-            async with running(put_when_awaited(other)):
-                was_cancelled = await within(cancel_at(step, lambda: claim_and_acknowledge(client), way))
+        cancellations = each_cancellation(
+            lambda: claim_and_acknowledge(client),
+            way,
+            Baseline(client, server),
+            scene=lambda: running(put_when_awaited(other)),
+            more_than=5,
+        )
+        async for _ in cancellations:
             await client.delete(prefix="q/items/")
-            if not was_cancelled:
-                break
-            await baseline.check()
             assert await client.keys(prefix="q/") == []
-        else:
-            pytest.fail(f"it waited more than {MOST_STEPS} times")
-        assert step > 5
 
 
 async def put_when_awaited(client: Client) -> None:
@@ -260,26 +251,24 @@ async def test_an_item_of_a_consumer_that_was_cut_off_comes_back_before_it_is_do
     assert await queue.size() == 0
 
 
-@pytest.mark.parametrize("way", ["waiting", "answered", "scope"])
+@in_every_way
 async def test_a_resumption_cancelled_wherever_it_waits_resigns_or_leaves_the_place_as_it_was(
     server: EtcdServer, client: Client, way: Way
 ) -> None:
-    async def resume(ticket: Ticket) -> None:
+    ticket: Ticket
+
+    @asynccontextmanager
+    async def suspended() -> AsyncIterator[None]:
+        nonlocal ticket
+        async with client.election("held", identity="me", ttl=60).campaign() as leadership:
+            ticket = await leadership.suspend()
+        yield
+        with suppress(LeaseNotFound):  # it is as it was if not even the lease had been taken over
+            await client.leases.revoke(ticket.lease)
+
+    async def resume() -> None:
         async with client.election("held").resume(ticket) as leadership:
             await leadership.proclaim("still me")
 
-    baseline = Baseline(client, server)
-    await baseline.take()
-    for step in range(1, MOST_STEPS):
-        async with client.election("held", identity="me", ttl=60).campaign() as leadership:
-            ticket = await leadership.suspend()
-        was_cancelled = await within(cancel_at(step, partial(resume, ticket), way))
-        with suppress(LeaseNotFound):  # it is as it was if not even the lease had been taken over
-            await client.leases.revoke(ticket.lease)
-        if not was_cancelled:
-            break
-        await baseline.check()
+    async for _ in each_cancellation(resume, way, Baseline(client, server), scene=suspended, more_than=3):
         assert await client.keys(prefix="held") == []
-    else:
-        pytest.fail(f"it waited more than {MOST_STEPS} times")
-    assert step > 3
