@@ -49,6 +49,9 @@ class InboxHost(Protocol):
     def on_control(self, frame: bytes) -> None:
         """Take a SETTINGS, PING or WINDOW_UPDATE frame of stream 0."""
 
+    def on_ping_answered(self) -> None:
+        """Hear that a PING frame of ours was answered."""
+
     def on_goaway(self, last_id: int, code: int, debug: bytes) -> None:
         """Take a GOAWAY frame."""
 
@@ -225,6 +228,8 @@ class Inbox:
     def _on_ping(self, flags: int, stream_id: int, payload: bytes) -> None:
         self._check_connection_frame(stream_id, "PING")
         self._host.on_control(frame(PING, flags, 0, payload))
+        if flags & ACK:
+            self._host.on_ping_answered()
 
     def _on_goaway(self, flags: int, stream_id: int, payload: bytes) -> None:
         self._check_connection_frame(stream_id, "GOAWAY")

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 from etcd_async._codec.responses import KeepAliveResponse
 from etcd_async._pb.etcdserverpb import LeaseKeepAliveRequest
-from etcd_async._protocol.machine import Reopen
+from etcd_async._protocol.machine import NO_SIGNS, Reopen, Signs
 from etcd_async._protocol.timers import Timers
 from etcd_async.errors import DeadlineExceeded, EtcdError, LeaseNotFound, PermissionDenied, StatusCode
 
@@ -160,14 +160,14 @@ class KeepAlive:
             return []
         return self._extended(response.id, lease, sent_at, float(response.ttl))
 
-    def heard(self, now: float) -> None:
-        """Take a sign of life of the stream."""
-        self._heard = now
+    def doubts(self, now: float, signs: Signs) -> bool:
+        """Return False: a lease has no time to find out why its stream is silent."""
+        return False
 
-    def stalled(self, now: float) -> str | None:
+    def stalled(self, now: float, signs: Signs = NO_SIGNS) -> str | None:
         """Return that the stream is to be given up: a renewal is unanswered, and nothing was heard for too long."""
         for lease_id in self._verdicts.take_due(now):
-            since = max(self._heard, self._in_flight[lease_id][0])
+            since = max(self._heard, signs.stream, self._in_flight[lease_id][0])
             end = since + self._leases[lease_id].patience(since)
             self._verdicts.set(lease_id, end)
             if end <= now:

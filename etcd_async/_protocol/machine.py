@@ -16,6 +16,30 @@ AT_ONCE = float("-inf")
 """The answer of `Machine.next_wakeup` while there is something to send."""
 
 
+NEVER = float("-inf")
+
+
+@dataclass(frozen=True, slots=True)
+class Signs:
+    """
+    When a peer was heard last, by one stream and beside it.
+
+    Attributes:
+        stream: When bytes of the stream came last.
+        connection: When bytes of anything came last on its connection.
+        asked: When the ping was sent whose answer came last.
+        answered: When that answer came.
+    """
+
+    stream: float = NEVER
+    connection: float = NEVER
+    asked: float = NEVER
+    answered: float = NEVER
+
+
+NO_SIGNS = Signs()
+
+
 @dataclass(frozen=True, slots=True)
 class Reopen:
     """
@@ -65,16 +89,17 @@ class Machine(Protocol[Request, Response, Output]):
         """Take one answer and return what it means."""
         ...
 
-    def heard(self, now: float) -> None:
-        """Take a sign of life of the stream that is no whole answer: more of one has come in."""
+    def doubts(self, now: float, signs: Signs) -> bool:
+        """Return whether the peer is to be pinged: its answer would tell what the silence of the stream means."""
         ...
 
-    def stalled(self, now: float) -> str | None:
+    def stalled(self, now: float, signs: Signs) -> str | None:
         """
         Return why the present stream is to be given up, or None if it is not: too long unanswered.
 
         A server may stop with its connections open, and a proxy answer pings for a server that is gone; what shows is
-        that something that was said on the stream stays unanswered. The driver asks on another endpoint then.
+        that something that was said on the stream stays unanswered. The driver asks on another endpoint then. *signs*
+        are those of the present stream, besides the answers that were received.
         """
         ...
 

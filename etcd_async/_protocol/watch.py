@@ -32,7 +32,7 @@ from etcd_async._codec.responses import WatchResponse
 from etcd_async._pb.etcdserverpb import WatchCancelRequest, WatchCreateRequest, WatchProgressRequest, WatchRequest
 from etcd_async._protocol.creations import NO_ID, Creations
 from etcd_async._protocol.cursor import Cursor
-from etcd_async._protocol.machine import AT_ONCE, Reopen
+from etcd_async._protocol.machine import AT_ONCE, NO_SIGNS, Reopen, Signs
 from etcd_async._protocol.pulse import Pulse, knock
 from etcd_async._protocol.watch_outputs import Batch, Created, Failed, Output
 from etcd_async._protocol.watch_progress import Askers
@@ -166,13 +166,13 @@ class Watches:
         self._pulse.waits(self._creations.has_unanswered, now)
         return outputs
 
-    def heard(self, now: float) -> None:
-        """Take a sign of life of the stream."""
-        self._pulse.heard(now)
+    def doubts(self, now: float, signs: Signs) -> bool:
+        """Return whether the peer is to be pinged: something is unanswered, and the stream silent."""
+        return self._is_open and self._pulse.doubts(now, signs)
 
-    def stalled(self, now: float) -> str | None:
-        """Return that the stream is to be given up: a creation or a question is unanswered, and nothing was heard."""
-        return self._pulse.verdict(now) if self._is_open else None
+    def stalled(self, now: float, signs: Signs = NO_SIGNS) -> str | None:
+        """Return that the stream is to be given up: something is unanswered, and no slow link can be the reason."""
+        return self._pulse.verdict(now, signs) if self._is_open else None
 
     def _received(self, response: WatchResponse, now: float) -> list[Output | Reopen]:
         if response.created or (response.watch_id == NO_ID and response.canceled):
@@ -205,7 +205,7 @@ class Watches:
         if self._pending or self._creations.has_cancels:
             return AT_ONCE
         question = self._pulse.next_question(self._askers.any_of(self._watches)) if self._creations else None
-        return min((time for time in (question, self._pulse.verdict_at()) if time is not None), default=None)
+        return min((time for time in (question, self._pulse.look_at()) if time is not None), default=None)
 
     def _creation(self, watch: WatchState) -> WatchCreateRequest:
         watch.wire_id = self._creations.create(watch)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from etcd_async._protocol.endpoints import Endpoint
+from etcd_async._protocol.machine import Signs
 from etcd_async._transport.connection import Connection
 from etcd_async._transport.failure import AttemptFailed
 from etcd_async._transport.stream import Stream
@@ -44,9 +45,13 @@ class CallStream:
         return self._stream.connection
 
     @property
-    def partial(self) -> int:
-        """How many bytes have come of a message that is not whole yet."""
-        return self._stream.partial
+    def signs(self) -> Signs:
+        """When something was heard, of this stream and on its connection; on the monotonic clock."""
+        return self._stream.signs
+
+    def ask(self) -> None:
+        """Have the server of this stream pinged, unless that was just done."""
+        self._stream.connection.ask()
 
     def send(self, payload: bytes) -> None:
         """Queue one message; dropped if the stream is over."""

@@ -91,6 +91,15 @@ class Connection:
         """When something arrived last, on the monotonic clock."""
         return self._heartbeat.heard
 
+    @property
+    def proof(self) -> tuple[float, float]:
+        """When the ping was sent that was answered last, and when the answer came, on the monotonic clock."""
+        return self._heartbeat.proof
+
+    def ask(self) -> None:
+        """Ping the server, unless that was just done; also one that is heard, to know how long its answers take."""
+        self._heartbeat.ask()
+
     def check_alpn(self) -> None:
         """Raise `AttemptFailed` if TLS was negotiated for anything but HTTP/2."""
         tls = self._transport.get_extra_info("ssl_object")
@@ -177,6 +186,10 @@ class Connection:
             if not self.ready.done():
                 self.ready.set_result(None)
         self._wake()
+
+    def on_ping_answered(self) -> None:
+        """Take note of the answer to a ping."""
+        self._heartbeat.answered()
 
     def on_goaway(self, last_id: int, code: int, debug: bytes) -> None:
         """Take no new calls; what the server will not see to fails at once, the rest may finish."""

@@ -92,7 +92,6 @@ class Duplex(Generic[Request, Response, Output]):
         self._avoid: tuple[Endpoint, ...] = ()  # where the last stream was lost
         self._endings = Endings(caller)
         self._has_heard = False  # something sensible, on the present stream
-        self._partial = 0  # what had come of a message, at the last look
         self._news = asyncio.Event()
         self._wanted = asyncio.Event()
         self._wakeup: float | None = None  # when `_speak` looks again by itself
@@ -138,15 +137,16 @@ class Duplex(Generic[Request, Response, Output]):
     async def _judge(self) -> None:
         """Give the present stream up if it leaves something unanswered for too long."""
         stream = self._stream
-        if stream is None or self._machine.stalled(self._clock()) is None:
+        if stream is None:
+            return
+        if self._machine.doubts(self._clock(), stream.signs):
+            stream.ask()
+        if self._machine.stalled(self._clock(), stream.signs) is None:
             return
         await anyio.sleep(SECOND_LOOK)
         if stream is not self._stream:
             return
-        if stream.partial not in (0, self._partial):
-            self._machine.heard(self._clock())
-        self._partial = stream.partial
-        reason = self._machine.stalled(self._clock())
+        reason = self._machine.stalled(self._clock(), stream.signs)
         if reason is not None and self._hearing is not None:
             stream.refused(DeadlineExceeded(reason))
             self._forget(stream)
@@ -194,7 +194,7 @@ class Duplex(Generic[Request, Response, Output]):
             return False
         opened_at = self._clock()
         self._avoid = (stream.endpoint,)
-        self._has_heard, self._partial = False, 0
+        self._has_heard = False
         with anyio.CancelScope() as self._hearing:
             await self._hear_out(stream)
         has_lived = self._clock() - opened_at >= self._backoff.maximum

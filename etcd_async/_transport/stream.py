@@ -6,6 +6,7 @@ import asyncio
 from collections import deque
 
 from etcd_async._protocol.grpc import PREFIX_SIZE, Head, MessageReader
+from etcd_async._protocol.machine import NEVER, Signs
 from etcd_async._transport.calls import Call, check_size
 from etcd_async._transport.connection import Connection
 from etcd_async._transport.failure import AttemptFailed
@@ -30,6 +31,7 @@ class Stream(Call):
     __slots__ = (
         "_early",
         "_error",
+        "_heard",
         "_is_over",
         "_messages",
         "_outbox",
@@ -52,6 +54,7 @@ class Stream(Call):
         self.connection = connection
         self._outbox = connection.outbox
         self._early = 0
+        self._heard = NEVER
         self._send_limit = send_limit
         self._messages: deque[bytes] = deque()
         self._reader = MessageReader(limit)
@@ -65,9 +68,10 @@ class Stream(Call):
         return self.stream_id > 0
 
     @property
-    def partial(self) -> int:
-        """How many bytes have come of a message that is not whole yet."""
-        return self._reader.partial
+    def signs(self) -> Signs:
+        """When something was heard, of this stream and on its connection; on the monotonic clock."""
+        asked, answered = self.connection.proof
+        return Signs(self._heard, self.connection.heard, asked, answered)
 
     def send(self, payload: bytes, *, end: bool = False) -> None:
         """
@@ -124,6 +128,7 @@ class Stream(Call):
     def on_data(self, payload: bytes) -> None:
         """Take a piece of the server's messages."""
         self.check_has_started()
+        self._heard = self.connection.heard
         self._messages += self._reader.feed(payload)
         if self._waiter is not None:
             if not self._messages:

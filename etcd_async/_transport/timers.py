@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
 
 from etcd_async._protocol.exchange import Exchange
@@ -87,6 +88,7 @@ class Heartbeat:
 
     Attributes:
         heard: When something arrived last, on the monotonic clock.
+        proof: When the ping was sent that was answered last, and when the answer came.
         is_running: Whether the timer is set.
     """
 
@@ -102,6 +104,7 @@ class Heartbeat:
         give_up: Callable[[float], None],
     ) -> None:
         self.heard = 0.0
+        self.proof = (-math.inf, -math.inf)
         self.is_running = False
         self._interval = interval
         self._timeout = timeout
@@ -112,6 +115,7 @@ class Heartbeat:
         self._ping = ping
         self._give_up = give_up
         self._pinged = -math.inf
+        self._unanswered: deque[float] = deque()  # when pings were sent
         self._handle: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
@@ -125,9 +129,23 @@ class Heartbeat:
         rest = max(self.heard + self._interval, self._pinged + self._floor) - time.monotonic()
         self._set(min(max(0.0, rest), self._hurry), self._look)
 
+    def ask(self) -> None:
+        """Ping the peer now although it may not be silent, unless it was just done, or is unanswered still."""
+        if self.is_running and not self._unanswered and time.monotonic() >= self._pinged + self._floor:
+            self._stop_timer()
+            self._send_ping()
+
+    def answered(self) -> None:
+        """Hear that a ping was answered; answers come in order."""
+        if self._unanswered:
+            self.proof = self._unanswered.popleft(), self.heard
+
     def stop(self) -> None:
         """Stop watching."""
         self.is_running = False
+        self._stop_timer()
+
+    def _stop_timer(self) -> None:
         if self._handle is not None:
             self._handle.cancel()
             self._handle = None
@@ -144,9 +162,13 @@ class Heartbeat:
         if rest > 0:
             self._set(min(rest, self._hurry), self._look)
         else:
-            self._pinged = now
-            self._ping()
-            self._set(min(self._interval, self._timeout), self._judge)
+            self._send_ping()
+
+    def _send_ping(self) -> None:
+        self._pinged = time.monotonic()
+        self._unanswered.append(self._pinged)
+        self._ping()
+        self._set(min(self._interval, self._timeout), self._judge)
 
     def _due_at(self) -> float:
         is_silent = time.monotonic() - self.heard >= self._hurry

@@ -98,6 +98,9 @@ class Scene:
     def on_control(self, frame: bytes) -> None:
         self.host.append(frame)
 
+    def on_ping_answered(self) -> None:
+        self.host.append("pong")
+
     def on_goaway(self, last_id: int, code: int, debug: bytes) -> None:
         self.host.append((last_id, code, debug))
 

@@ -10,6 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from etcd_async._codec.responses import KeepAliveResponse
 from etcd_async._protocol.keepalive import KeepAlive, Lost, Renewed
+from etcd_async._protocol.machine import Signs
 from etcd_async.errors import DeadlineExceeded, LeaseNotFound, PermissionDenied, StatusCode
 
 
@@ -131,8 +132,14 @@ def test_any_answer_is_a_sign_of_life_for_all_leases_of_the_stream() -> None:
 def test_half_an_answer_is_a_sign_of_life_too() -> None:
     machine = opened((7, 9.0))
     machine.to_send(3.0)
-    machine.heard(4.4)
-    assert machine.stalled(4.6) is None
+    assert machine.stalled(4.6, Signs(stream=4.4)) is None
+
+
+def test_news_of_others_are_no_renewal() -> None:
+    machine = opened((7, 9.0))
+    machine.to_send(3.0)
+    assert machine.stalled(4.5, Signs(connection=4.4, asked=4.0, answered=4.4)) is not None
+    assert not machine.doubts(4.0, Signs(connection=4.4))
 
 
 def test_nothing_in_flight_condemns_no_stream() -> None:

@@ -4,8 +4,8 @@ import pytest
 
 from etcd_async._codec.responses import WatchResponse
 from etcd_async._pb.etcdserverpb import WatchCreateRequest, WatchCreateRequestFilterType, WatchRequest
-from etcd_async._protocol.machine import AT_ONCE, Reopen
-from etcd_async._protocol.pulse import IDLE_INTERVAL, MAX_PATIENCE, PATIENCE, PROGRESS_INTERVAL
+from etcd_async._protocol.machine import AT_ONCE, NEVER, NO_SIGNS, Reopen, Signs
+from etcd_async._protocol.pulse import IDLE_INTERVAL, LOOK_INTERVAL, MAX_PATIENCE, PATIENCE, PROGRESS_INTERVAL
 from etcd_async._protocol.watch import MAX_ANSWER, Watches
 from etcd_async._protocol.watch_outputs import Batch, Created, Failed, Output, Progress
 from etcd_async._protocol.watch_state import MAX_REFUSALS
@@ -149,7 +149,7 @@ def test_all_watches_are_created_at_once_and_in_order() -> None:
     assert machine.next_wakeup() == AT_ONCE
     sent = creations(machine.to_send(0.0))
     assert [creation.key for creation in sent] == [b"a", b"b", b"c"]
-    assert machine.next_wakeup() == PATIENCE
+    assert machine.next_wakeup() == PATIENCE / 2
     outputs = [answer(machine, creation.watch_id, 40, created=True) for creation in sent]
     assert outputs == [[Created(handle, 40)] for handle in handles]
 
@@ -428,6 +428,8 @@ def test_a_creation_that_stays_unanswered_condemns_the_stream() -> None:
     machine = opened()
     add(machine)
     machine.to_send(1.0)
+    assert machine.next_wakeup() == 1.0 + PATIENCE / 2
+    assert machine.stalled(1.0 + PATIENCE / 2) is None
     assert machine.next_wakeup() == 1.0 + PATIENCE
     assert machine.stalled(0.9 + PATIENCE) is None
     reason = machine.stalled(1.0 + PATIENCE)
@@ -441,6 +443,7 @@ def test_a_silent_stream_is_condemned_within_twelve_seconds() -> None:
     machine, _, _ = active()
     assert machine.stalled(IDLE_INTERVAL) is None
     machine.to_send(IDLE_INTERVAL)
+    assert machine.stalled(IDLE_INTERVAL + PATIENCE - 0.1) is None
     assert machine.next_wakeup() == IDLE_INTERVAL + PATIENCE
     assert machine.stalled(IDLE_INTERVAL + PATIENCE)
 
@@ -451,8 +454,81 @@ def test_whatever_is_heard_on_a_stream_is_a_sign_of_life() -> None:
     answer(machine, wire_id, now=IDLE_INTERVAL + 1, events=(event(12),))
     assert machine.stalled(IDLE_INTERVAL + PATIENCE) is None
     assert machine.stalled(IDLE_INTERVAL + 1 + PATIENCE)
-    machine.heard(IDLE_INTERVAL + 2)  # a message is just coming in
-    assert machine.stalled(IDLE_INTERVAL + 1 + PATIENCE) is None
+    coming_in = Signs(stream=IDLE_INTERVAL + 2, connection=IDLE_INTERVAL + 2)
+    assert machine.stalled(IDLE_INTERVAL + 1 + PATIENCE, coming_in) is None
+
+
+def busy(now: float, *, asked: float = NEVER, answered: float = NEVER) -> Signs:
+    """Others of the connection are being answered."""
+    return Signs(connection=now, asked=asked, answered=answered)
+
+
+def test_an_answer_that_may_be_behind_others_on_a_slow_link_is_waited_for_and_the_peer_pinged() -> None:
+    machine, _, _ = active()
+    machine.to_send(asked := IDLE_INTERVAL)
+    assert not machine.doubts(asked + PATIENCE / 2 - 0.1, busy(asked))
+    assert machine.doubts(asked + PATIENCE / 2, busy(asked))
+    assert machine.doubts(asked + PATIENCE / 2, busy(asked, asked=asked - 1.0, answered=asked + 0.5))
+    now = asked
+    for _ in range(1000):
+        now += 1.0
+        assert machine.stalled(now, busy(now)) is None
+        machine.to_send(now)
+        assert now < (machine.next_wakeup() or 0.0) <= now + 1.0
+    assert machine.stalled(now + PATIENCE - 0.1, busy(now)) is None
+    assert machine.stalled(now + PATIENCE, busy(now)) is not None
+
+
+def test_a_peer_that_answers_pings_and_others_but_not_the_stream_is_given_up_in_time() -> None:
+    machine, _, _ = active()
+    machine.to_send(asked := IDLE_INTERVAL)
+    pinged = asked + PATIENCE / 2
+    proof = {"asked": pinged, "answered": pinged + 0.01}
+    now = pinged
+    while not machine.stalled(now, busy(now, **proof)):
+        assert not machine.doubts(now, busy(now, **proof))
+        now = machine.next_wakeup() or 0.0
+    assert now <= asked + PATIENCE + LOOK_INTERVAL
+
+
+def test_the_slower_the_pings_the_longer_an_answer_is_waited_for() -> None:
+    machine, _, _ = active()
+    machine.to_send(asked := IDLE_INTERVAL)
+    proof = {"asked": asked + 1.0, "answered": asked + 31.0}
+    end = asked + 31.0 + 30.0 + PATIENCE / 2
+    assert machine.stalled(end - 0.1, busy(end, **proof)) is None
+    assert machine.stalled(end, busy(end, **proof)) is not None
+
+
+def test_a_proof_is_good_for_one_silence_only() -> None:
+    machine, _, wire_id = active()
+    machine.to_send(asked := IDLE_INTERVAL)
+    proof = {"asked": asked + 1.0, "answered": asked + 1.1}
+    answer(machine, wire_id, now=asked + 1.5, events=(event(12),))
+    now = asked + 1.5 + PATIENCE
+    assert machine.stalled(now, busy(now, **proof)) is None
+    assert machine.doubts(now, busy(now, **proof))
+
+
+def test_a_stream_on_which_nothing_is_unanswered_raises_no_doubts() -> None:
+    machine, _, _ = active()
+    assert not machine.doubts(IDLE_INTERVAL - 1.0, NO_SIGNS)
+    assert machine.stalled(IDLE_INTERVAL - 1.0) is None
+
+
+def test_whoever_takes_long_for_every_answer_is_not_given_up_again_and_again() -> None:
+    machine = opened()
+    add(machine)
+    machine.to_send(0.0)
+    assert machine.stalled(PATIENCE)
+    machine.stream_lost(PATIENCE)
+    machine.stream_opened(now := PATIENCE)
+    [creation] = creations(machine.to_send(now))
+    now += 1.5 * PATIENCE
+    answer(machine, creation.watch_id, now=now, created=True)
+    now += IDLE_INTERVAL
+    assert questions(machine.to_send(now))
+    assert machine.stalled(now + 1.5 * PATIENCE) is None
 
 
 def test_patience_doubles_until_a_stream_answers() -> None:
@@ -474,27 +550,23 @@ def test_patience_doubles_until_a_stream_answers() -> None:
     machine.stream_lost(now)
     machine.stream_opened(now)
     machine.to_send(now)
-    assert machine.next_wakeup() == now + PATIENCE
+    assert machine.next_wakeup() == now + PATIENCE / 2
 
 
 def test_a_server_that_is_slow_with_each_answer_is_granted_more_patience_until_it_has_given_all() -> None:
     machine = opened()
     for key in (b"a", b"b", b"c"):
         add(machine, key)
-    now = 0.0
-    for _ in range(2):
-        machine.to_send(now)
-        now += PATIENCE
-        assert machine.stalled(now)
-        machine.stream_lost(now)
-        machine.stream_opened(now)
-        machine.to_send(now)
-        for creation in list(machine._creations._unanswered):
-            now += 1.5 * PATIENCE
-            assert machine.stalled(now) is None
-            answer(machine, creation, now=now, created=True)
-        machine.stream_lost(now)
-        machine.stream_opened(now)
+    machine.to_send(0.0)
+    now = PATIENCE
+    assert machine.stalled(now)
+    machine.stream_lost(now)
+    machine.stream_opened(now)
+    machine.to_send(now)
+    for creation in list(machine._creations._unanswered):
+        now += 1.5 * PATIENCE
+        assert machine.stalled(now) is None
+        answer(machine, creation, now=now, created=True)
 
 
 def test_a_service_that_is_silent_for_days_is_asked_all_the_same() -> None:

@@ -11,6 +11,7 @@ from etcd_async import _codec
 from etcd_async._pb.etcdserverpb import StatusResponse
 from etcd_async._protocol.endpoints import Endpoint
 from etcd_async._protocol.headers import Metadata
+from etcd_async._protocol.machine import NO_SIGNS
 from etcd_async.options import TLS, Backoff, TransportOptions
 
 _HEALTHY = _codec.encode(StatusResponse(leader=1))
@@ -44,7 +45,7 @@ class FakeStream:
         self.sent: list[bytes] = []
         self.is_ended = False
         self.is_cancelled = False
-        self.partial = 0
+        self.signs = NO_SIGNS
         self._answers = deque(answers)
         self._news = asyncio.Event()
         self._done = asyncio.Event()

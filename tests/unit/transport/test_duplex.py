@@ -12,7 +12,7 @@ import pytest
 from etcd_async import _codec
 from etcd_async._pb.etcdserverpb import AuthenticateResponse
 from etcd_async._protocol.endpoints import parse
-from etcd_async._protocol.machine import AT_ONCE, Reopen
+from etcd_async._protocol.machine import AT_ONCE, NO_SIGNS, Reopen, Signs
 from etcd_async._protocol.retry import MAX_STALE
 from etcd_async._transport import duplex as module
 from etcd_async._transport import roster as caller_module
@@ -58,6 +58,7 @@ class Script:
     can_do_with_less: bool = False
     stall: str | None = None
     culprit: str | None = None
+    is_in_doubt: bool = False
     looks: int = 0
     looked: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -84,13 +85,13 @@ class Script:
     def receive(self, response: str, now: float) -> list[str | Reopen]:
         return self.on_answer(response)
 
-    def heard(self, now: float) -> None:
-        self.stall = None
+    def doubts(self, now: float, signs: Signs) -> bool:
+        return self.is_in_doubt
 
-    def stalled(self, now: float) -> str | None:
+    def stalled(self, now: float, signs: Signs) -> str | None:
         self.looks += 1
         self.looked.set()
-        return self.stall if self.is_open else None
+        return self.stall if self.is_open and signs == NO_SIGNS else None
 
     async def has_looked(self, number: int) -> None:
         """Wait until the driver has asked so often whether the stream is to be given up."""
@@ -410,29 +411,30 @@ async def test_an_answer_that_lay_in_the_socket_while_the_loop_stood_still_is_ta
         assert not stream.is_cancelled
 
 
-async def test_a_message_that_is_just_coming_in_is_a_sign_of_life(network: Network) -> None:
+async def test_the_machine_is_told_what_was_heard_besides_answers(network: Network) -> None:
     async with staged(network) as stage:
         stream = await stage.speaking(0, "one")
-        stream.partial = 1000
+        stream.signs = Signs(stream=1.0)
         stage.machine.stall = "no answer"
         looks = stage.machine.looks
         stage.duplex.wake()
-        await stage.machine.has_looked(looks + 2)
+        await stage.machine.has_looked(looks + 1)
         await settled()
         assert not stream.is_cancelled
-        assert not stage.machine.stall
-
-
-async def test_a_message_that_has_stopped_coming_in_is_none(network: Network) -> None:
-    async with staged(network) as stage:
-        stream = await stage.speaking(0, "one")
-        stream.partial = 1000
-        for _ in range(2):
-            stage.machine.stall = "no answer"
-            looks = stage.machine.looks
-            stage.duplex.wake()
-            await stage.machine.has_looked(looks + 2)
+        stream.signs = NO_SIGNS
+        stage.duplex.wake()
         await stream.cancelled()
+
+
+async def test_a_machine_in_doubt_has_the_server_pinged(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = asyncio.Event()
+    monkeypatch.setattr(CallStream, "ask", lambda stream: asked.set())
+    async with staged(network) as stage:
+        await stage.speaking(0, "one")
+        assert not asked.is_set()
+        stage.machine.is_in_doubt = True
+        stage.duplex.wake()
+        await asked.wait()
 
 
 async def test_a_refusal_that_one_part_has_caused_ends_that_part_only(network: Network) -> None:

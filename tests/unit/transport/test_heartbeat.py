@@ -8,12 +8,13 @@ import pytest
 from h2.errors import ErrorCodes
 from h2.events import PingReceived
 
+from etcd_async._protocol.machine import Signs
 from etcd_async._transport import timers as module
 from etcd_async._transport.failure import AttemptFailed
 from etcd_async._transport.timers import Heartbeat
 from etcd_async.errors import DeadlineExceeded
 from etcd_async.options import DEFAULT_TIMEOUT, TransportOptions
-from tests.support.h2server import H2Server, within
+from tests.support.h2server import H2Server, prefixed, within
 from tests.unit.transport.support import PATH, call, channel_to, options, warm
 
 pytestmark = pytest.mark.loops("asyncio", "uvloop")
@@ -235,3 +236,59 @@ async def test_silence_is_given_up_once() -> None:
     await within(scene.gave_up.wait())
     assert not scene.heart.is_running
     assert len(scene.pings) == 1
+
+
+async def test_a_peer_that_is_heard_may_be_asked_too_and_its_answer_is_a_proof() -> None:
+    async with H2Server() as server, channel_to(server) as channel:
+        stream = await channel.open(PATH)
+        request = await server.request()
+        request.send_headers()
+        request.send_data(prefixed(b"whole")[:-1])
+        await request.peer.echo()
+        connection = stream.connection
+        assert stream.signs == Signs(stream.signs.stream, connection.heard)
+        before = time.monotonic()
+        connection.ask()
+        connection.ask()
+        await request.peer.event(PingReceived)
+        await request.peer.echo()
+        assert len(request.peer.events(PingReceived)) == 1
+        signs = stream.signs
+        assert signs.stream < before <= signs.asked <= signs.answered <= signs.connection
+        stream.cancel()
+
+
+async def test_answers_belong_to_pings_in_their_order() -> None:
+    scene = Scene(floor=0.0, interval=3600)
+    scene.heart.answered()  # to nothing
+    scene.heart.start()
+    scene.heart.ask()
+    scene.heart.ask()  # the first is not answered yet
+    assert len(scene.pings) == 1
+    scene.heart.answered()
+    asked, answered = scene.heart.proof
+    assert asked <= scene.pings[0] <= answered == scene.heart.heard
+    scene.heart.ask()
+    assert len(scene.pings) == 2
+    assert scene.heart.proof == (asked, answered)
+    scene.heart.stop()
+
+
+async def test_asking_keeps_the_distance_of_pings_and_the_idle_in_peace() -> None:
+    scene = Scene(floor=3600, interval=3600)
+    scene.heart.ask()
+    assert not scene.pings
+    scene.heart.start()
+    for _ in range(3):
+        scene.heart.ask()
+        scene.heart.answered()
+    assert len(scene.pings) == 1
+    scene.heart.stop()
+
+
+async def test_a_peer_that_is_asked_and_silent_is_given_up() -> None:
+    scene = Scene(interval=3600)
+    scene.answers = False
+    scene.heart.start()
+    scene.heart.ask()
+    await within(scene.gave_up.wait())
