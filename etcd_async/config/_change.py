@@ -1,12 +1,12 @@
 """
 How a change of a configuration is written so that nobody ever reads half of it. Pure.
 
-The key of the configuration itself, ``config/<name>/``, is its *generation key*: every change writes it. A change that
-fits one transaction needs no more. One that doesn't is made in several, of which the first puts a *mark* there: the
-revision that was current before. Until the last transaction takes the mark away, readers read as of that revision, and
-watchers keep what they have. A writer that dies in between leaves the mark, so readers stay with the old configuration,
-and the next writer finishes its own change over what is half there. One that is refused (a leaf is too large, or not
-permitted) takes back what it wrote.
+The key of the configuration itself, ``config/<name>/``, is its *generation key*: every change writes it, with the number
+of leaves there are then, so that what other tools delete is noticed. A change that fits one transaction needs no more.
+One that doesn't is made in several, of which the first puts a *mark* there: the revision that was current before. Until
+the last transaction takes the mark away, readers read as of that revision, and watchers keep what they have. A writer
+that dies in between leaves the mark, so readers stay with the old configuration, and the next writer finishes its own
+change over what is half there. One that is refused (a leaf is too large, or not permitted) takes back what it wrote.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import TypeAlias
 
 from etcd_async import ops
 from etcd_async.errors import ConfigError, DecryptionFailed
-from etcd_async.recipes._pieces import pieces
+from etcd_async.recipes._pieces import MOST_OPS, pieces
 from etcd_async.types import KeyValue, RangeResult
 
 Write: TypeAlias = ops.Put | ops.Delete
@@ -31,10 +31,10 @@ class Stored:
 
     Attributes:
         prefix: The generation key, and the prefix of all others.
-        revision: When it was read.
+        revision: That one.
         kvs: The keys of the leaves by their paths.
         generation: The generation key, or None if nothing was ever written.
-        modified: The revision of the last change.
+        newest: The revision of the last write that can be seen; a delete by another tool can't.
         mark: The revision to read at, while a change in several transactions is under way or was left unfinished.
     """
 
@@ -42,26 +42,60 @@ class Stored:
     revision: int
     kvs: Mapping[bytes, KeyValue]
     generation: KeyValue | None
-    modified: int
+    newest: int
     mark: int | None
 
     @classmethod
-    def of(cls, prefix: bytes, found: RangeResult) -> Stored:
-        """Read a listing of the prefix."""
+    def of(cls, prefix: bytes, found: RangeResult, revision: int = 0) -> Stored:
+        """Read a listing of the prefix, as of *revision* if that is not its own."""
         generation = next((kv for kv in found if kv.key == prefix), None)
         kvs = {kv.key.removeprefix(prefix): kv for kv in found if kv.key != prefix}
-        modified = max((kv.mod_revision for kv in found), default=0)
-        return cls(prefix, found.revision, kvs, generation, modified, _mark(generation))
+        newest = max((kv.mod_revision for kv in found), default=0)
+        mark = _word(generation, "readers_stay_at", 1)
+        return cls(prefix, revision or found.revision, kvs, generation, newest, mark)
+
+    @property
+    def count(self) -> int:
+        """How many keys it has."""
+        return len(self.kvs) + (self.generation is not None)
+
+    @property
+    def is_as_written(self) -> bool:
+        """True unless another tool has changed it since the last change by `etcd_async`."""
+        if self.generation is None:
+            return not self.kvs
+        leaves = _word(self.generation, "leaves", 0)
+        return self.newest == self.generation.mod_revision and len(self.kvs) == leaves
+
+    @property
+    def version(self) -> int:
+        """The revision that stands for it: of its last change, if that is known; else the one it was read at."""
+        return self.newest if self.is_as_written else self.revision
+
+    def may_be_of(self, revision: int) -> bool:
+        """Return whether it is that of *revision* if it had as many keys then: all that it has now were there."""
+        if self.is_as_written:
+            return revision == self.newest
+        return revision >= self.newest and (self.generation is None or revision != self.generation.mod_revision)
 
     @property
     def leaves(self) -> dict[bytes, bytes]:
         """Paths and values; raises `DecryptionFailed` if one of them can't be opened."""
         return {path: kv.value for path, kv in self.kvs.items()}
 
-    def unchanged(self) -> list[ops.Compare]:
-        """Return what holds as long as nobody has changed it by `etcd_async`, or put a key there in another way."""
+    def unchanged(self, writes: Sequence[Write] = ()) -> list[ops.Compare]:
+        """
+        Return what holds as long as nobody has changed it by `etcd_async`, or put a key there in another way.
+
+        Nor has anybody deleted a leaf that *writes* put; other deletes come to the same as if they were made later.
+        """
         last = self.generation.mod_revision if self.generation else 0
-        return [ops.mod_revision(self.prefix) == last, ops.mod_revision(prefix=self.prefix) <= self.revision]
+        put = [self.kvs.get(each.key.removeprefix(self.prefix)) for each in writes if isinstance(each, ops.Put)]
+        return [
+            ops.mod_revision(self.prefix) == last,
+            ops.mod_revision(prefix=self.prefix) <= self.revision,
+            *(ops.mod_revision(kv.key) == kv.mod_revision for kv in put if kv is not None),
+        ]
 
     def writes(self, leaves: Mapping[bytes, bytes]) -> list[Write]:
         """Return what makes the leaves equal to *leaves*; nothing for those that are."""
@@ -79,9 +113,9 @@ class Stored:
         return [*map(_back, kvs), _back(self.generation or KeyValue(self.prefix))]
 
 
-def finished(prefix: bytes) -> ops.Put:
-    """Return the write that ends a change; its revision is that of the configuration."""
-    return ops.put(prefix, "{}")
+def finished(prefix: bytes, leaves: int) -> ops.Put:
+    """Return the write that ends a change, which leaves so many *leaves*; its revision is the configuration's."""
+    return ops.put(prefix, json.dumps({"leaves": leaves}))
 
 
 def begun(stored: Stored) -> ops.Put:
@@ -90,8 +124,8 @@ def begun(stored: Stored) -> ops.Put:
 
 
 def fits(writes: Sequence[ops.Op]) -> bool:
-    """Return whether *writes* can be one transaction."""
-    return sum(1 for _ in pieces(writes)) <= 1
+    """Return whether *writes* can be one transaction, with what `Stored.unchanged` asks of each."""
+    return len(writes) < MOST_OPS and sum(1 for _ in pieces(writes)) <= 1
 
 
 def _back(kv: KeyValue) -> Write:
@@ -105,11 +139,12 @@ def _readable(kv: KeyValue) -> bytes | None:
         return None
 
 
-def _mark(generation: KeyValue | None) -> int | None:
+def _word(generation: KeyValue | None, name: str, least: int) -> int | None:
+    """Return one of the numbers that the generation key holds."""
     if generation is None:
         return None
     try:
-        mark = json.loads(generation.value).get("readers_stay_at")
-        return None if mark is None else ops.at_least(mark, "mark", 1)
+        number = json.loads(generation.value).get(name)
+        return None if number is None else ops.at_least(number, name, least)
     except (ValueError, TypeError, AttributeError, RecursionError):
         raise ConfigError(f"{generation.key!r} is not what was written there: delete it, and write again") from None

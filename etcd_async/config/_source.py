@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias, TypeVar, overload
+from typing import Any, TypeAlias, TypeVar, cast, overload
 
 from etcd_async import ops
 from etcd_async.config._change import Stored, Write, begun, finished, fits
@@ -26,6 +26,7 @@ from etcd_async.recipes._patience import is_transient
 from etcd_async.recipes._pieces import pieces
 from etcd_async.recipes.lock import Lock
 from etcd_async.services import Services
+from etcd_async.types import RangeResult
 
 T = TypeVar("T")
 Leaves: TypeAlias = Mapping[bytes, bytes]
@@ -42,7 +43,8 @@ class Snapshot:
 
     Attributes:
         values: The whole of it.
-        revision: Of its last change, for ``write(..., if_revision=...)``; 0 if there is nothing.
+        revision: Of its last change, for ``write(..., if_revision=...)``; 0 if there is nothing. If other tools have
+            changed it since it was last written here: when it was read, since their deletes leave no trace.
     """
 
     values: Values
@@ -75,7 +77,7 @@ class ConfigSource:
         return (await self.snapshot(timeout=timeout)).values
 
     async def snapshot(self, *, timeout: Timeout = CLIENT_DEFAULT) -> Snapshot:
-        """Return the whole configuration and the revision of its last change."""
+        """Return the whole configuration and the revision that stands for it."""
         return snapshot_of(await self._consistent(await self._stored(timeout), timeout))
 
     async def write(
@@ -93,7 +95,8 @@ class ConfigSource:
             The revision of the configuration, for the next ``if_revision``.
 
         Raises:
-            ConfigConflict: It was changed since *if_revision*. Nothing was written.
+            ConfigConflict: It was changed since *if_revision*, or (if another tool had changed it before) that can't be
+                told any more, because the history is compacted. Nothing was written.
             TypeError, ValueError: *values* are no configuration; the path is named, and nothing was written.
         """
         leaves = to_leaves(values)
@@ -157,7 +160,7 @@ class ConfigSource:
                 f"a change of configuration {self.name!r} was never finished, and what was before is compacted away: "
                 "write it again"
             ) from error
-        return Stored.of(self.prefix, found)
+        return Stored.of(self.prefix, found, mark)
 
     async def _change(
         self, change: Callable[[Stored], Awaitable[Leaves]], if_revision: int | None, timeout: Timeout
@@ -165,13 +168,15 @@ class ConfigSource:
         expected = None if if_revision is None else ops.at_least(if_revision, "if_revision", 0)
         while True:
             stored = await self._stored(timeout)
-            writes = stored.writes(await change(stored))
+            leaves = await change(stored)
+            writes = stored.writes(leaves)
             if stored.mark is not None or not fits(writes):
                 return await self._change_large(change, expected, timeout)
-            _check(stored, expected)
+            await self._check(stored, expected, timeout)
             if not writes and stored.generation is not None:
-                return stored.modified
-            done = await self._client.txn(stored.unchanged(), [*writes, finished(self.prefix)], timeout=timeout)
+                return stored.version
+            then = [*writes, finished(self.prefix, len(leaves))]
+            done = await self._client.txn(stored.unchanged(writes), then, timeout=timeout)
             if done.succeeded:
                 return done.revision
 
@@ -184,10 +189,27 @@ class ConfigSource:
             while True:
                 stored = await self._stored(timeout)
                 if expected is not None:
-                    _check(await self._consistent(stored, timeout), expected)
-                writes = stored.writes(await change(stored))
+                    await self._check(await self._consistent(stored, timeout), expected, timeout)
+                leaves = await change(stored)
+                writes = [*stored.writes(leaves), finished(self.prefix, len(leaves))]
                 if done := await self._carried_out(lock, stored, writes, timeout):
                     return done
+
+    async def _check(self, stored: Stored, expected: int | None, timeout: Timeout) -> None:
+        """Raise `ConfigConflict` unless *stored* is the configuration of revision *expected*."""
+        if expected is None or (stored.may_be_of(expected) and await self._had_as_many(stored, expected, timeout)):
+            return
+        raise ConfigConflict(f"the configuration is of revision {stored.version}, not {expected}: read it again")
+
+    async def _had_as_many(self, stored: Stored, revision: int, timeout: Timeout) -> bool:
+        """Return whether there were as many keys at *revision*, for what is deleted has no revision to be compared."""
+        if stored.is_as_written:
+            return True
+        try:
+            then = await self._client.range(prefix=self.prefix, revision=revision, count_only=True, timeout=timeout)
+        except (Compacted, FutureRevision):
+            return False
+        return then.count == stored.count
 
     async def _carried_out(self, lock: Lock, stored: Stored, writes: list[Write], timeout: Timeout) -> int | None:
         """
@@ -199,10 +221,15 @@ class ConfigSource:
         when = [lock.owned, *stored.unchanged()]
 
         async def work() -> None:
-            mark = await self._client.txn(when, [begun(stored)], timeout=timeout)
-            if mark.succeeded:
-                change = _Change(self._client, stored, mark.revision, timeout)
-                ends.append(await change.make([*writes, finished(self.prefix)]))
+            count = ops.range(prefix=self.prefix, count_only=True)
+            mark = await self._client.txn(when, [begun(stored), count], timeout=timeout)
+            if not mark.succeeded:
+                return
+            change = _Change(self._client, stored, mark.revision, timeout)
+            if cast("RangeResult", mark.results[1]).count <= len(stored.kvs):  # another tool has deleted something
+                await change.take_back([])
+            else:
+                ends.append(await change.make(writes))
 
         task = self._client.background(f"etcd_async.config {self.name}", work)
         await asyncio.shield(task.future)
@@ -228,11 +255,12 @@ class _Change:
                 done += piece
         except RpcError as error:
             if not is_transient(error):  # refused, and so will it be by the next attempt
-                await self._take_back(done)
+                await self.take_back(done)
             raise
         return revision
 
-    async def _take_back(self, done: Sequence[Write]) -> None:
+    async def take_back(self, done: Sequence[Write]) -> None:
+        """Have all be as before *done*, and the mark gone."""
         try:
             for piece in pieces(self._stored.restoring(done)):
                 await self._write(piece)
@@ -248,9 +276,4 @@ class _Change:
 
 def snapshot_of(stored: Stored) -> Snapshot:
     """Return what users see of it."""
-    return Snapshot(from_leaves(stored.leaves), stored.modified)
-
-
-def _check(stored: Stored, expected: int | None) -> None:
-    if expected is not None and stored.modified != expected:
-        raise ConfigConflict(f"the configuration is of revision {stored.modified}, not {expected}: read it again")
+    return Snapshot(from_leaves(stored.leaves), stored.version)

@@ -75,7 +75,7 @@ class ConfigWatch(Generic[T_co]):
                     self._unfit = error
                     self._refuse(error, type(error).__name__)
                 else:
-                    self._revision = stored.modified
+                    self._revision = stored.version
                     return made
 
     async def __aenter__(self) -> Self:

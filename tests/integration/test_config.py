@@ -84,6 +84,87 @@ async def test_writers_that_read_before_are_held_to_it(source: ConfigSource) -> 
         await source.write({"a": 3}, if_revision=0)
 
 
+async def test_leaves_that_others_delete_count_as_a_change(client: Client, source: ConfigSource) -> None:
+    written = await source.write({"a": 1, "b": 2})
+    await client.delete("config/app/a")
+    with pytest.raises(ConfigConflict):
+        await source.write({"a": 1, "b": 3}, if_revision=written)
+    seen = await source.snapshot()
+    assert seen.values == {"b": 2}
+    assert await source.write({"b": 3}, if_revision=seen.revision)
+
+
+@pytest.mark.parametrize("has_generation", [True, False])
+async def test_what_others_put_and_delete_again_counts_as_a_change(
+    client: Client, source: ConfigSource, has_generation: bool
+) -> None:
+    if has_generation:
+        await source.write({"a": 1})
+    await client.put_many({"config/app/b": "2", "config/app/c": "3"})
+    await client.put("/elsewhere", "")
+    seen = await source.snapshot()
+    for key in ("b", "c"):  # after the second one all is as it was written
+        await client.delete(f"config/app/{key}")
+        with pytest.raises(ConfigConflict, match=f", not {seen.revision}: read it again"):
+            await source.write({"a": 2}, if_revision=seen.revision)
+    seen = await source.snapshot()
+    assert await source.write({"a": 2}, if_revision=seen.revision)
+
+
+async def test_the_word_of_others_stands_as_long_as_the_history_can_tell(client: Client, source: ConfigSource) -> None:
+    written = await source.write({"a": 1})
+    last = await client.put("/elsewhere", "")
+    await client.compact(last.revision)
+    assert (await source.snapshot()).revision == written
+    await source.write({"a": 2}, if_revision=written)
+    await client.put("config/app/b", "2")
+    seen = await source.snapshot()
+    last = await client.put("/elsewhere", "")
+    async with source.watch() as updates:
+        await within(anext(updates))
+        again = await source.write({"a": 2, "b": 2}, if_revision=seen.revision)
+        assert await source.write({"a": 2, "b": 2}, if_revision=updates.revision) == again
+    await client.put("config/app/b", "3")
+    seen = await source.snapshot()
+    last = await client.put("/elsewhere", "")
+    await client.compact(last.revision)
+    with pytest.raises(ConfigConflict):
+        await source.write({"a": 3}, if_revision=seen.revision)
+    with pytest.raises(ConfigConflict):
+        await source.write({"a": 3}, if_revision=last.revision + 1000)
+
+
+@pytest.mark.parametrize("is_large", [False, True])
+async def test_a_leaf_that_another_tool_deletes_at_the_last_moment_is_not_put_back_unseen(
+    client: Client, source: ConfigSource, monkeypatch: pytest.MonkeyPatch, is_large: bool
+) -> None:
+    before, after = ({**LARGE[number], "a": number} if is_large else {"a": number} for number in (1, 2))
+    written = await source.write(before)
+    whole = client.txn
+
+    async def late(when: Any = (), then: Sequence[Op] = (), otherwise: Any = (), **options: Any) -> Any:
+        if any(isinstance(op, Put) and op.key in (b"config/app/a", b"config/app/") for op in then):
+            monkeypatch.setattr(client, "txn", whole)
+            await client.delete("config/app/a")
+        return await whole(when, then, otherwise, **options)
+
+    monkeypatch.setattr(client, "txn", late)
+    with pytest.raises(ConfigConflict):
+        await source.write(after, if_revision=written)
+    before.pop("a")
+    assert await source.read() == before
+    assert await source.write(after, if_revision=(await source.snapshot()).revision)
+    assert await source.read() == after
+
+
+async def test_as_many_leaves_as_fit_are_changed_in_one_transaction(client: Client, source: ConfigSource) -> None:
+    for most, is_one in ((126, True), (127, False)):
+        await source.write({f"{number}": 1 for number in range(most)})
+        last = (await client.put("/elsewhere", "")).revision
+        changed = await source.write({f"{number}": 2 for number in range(most)})
+        assert (changed == last + 1) is is_one
+
+
 async def test_updates_merge_and_lose_nothing(source: ConfigSource) -> None:
     await source.write({"db": {"host": "h"}})
 
@@ -197,7 +278,7 @@ async def test_a_write_that_is_cancelled_in_the_middle_goes_to_its_end(client: C
 
         async def whole() -> bool:
             mark = await client.get("config/app/")
-            return mark is not None and mark.value == b"{}"
+            return mark is not None and b"readers_stay_at" not in mark.value
 
         await until(whole)
         assert await source.read() in LARGE[:3]
