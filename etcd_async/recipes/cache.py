@@ -10,7 +10,8 @@ from typing import Final, Self
 
 import anyio
 
-from etcd_async._keys import check_patience, to_bytes
+from etcd_async import ops
+from etcd_async._keys import FIRST, check_patience, to_bytes
 from etcd_async.errors import DeadlineExceeded, EtcdError
 from etcd_async.recipes._follow import Follow
 from etcd_async.recipes._news import News
@@ -48,6 +49,7 @@ class Cache:
         self._follow = Follow(client, self.prefix)
         self._consumers: set[_Pending] = set()
         self._news = News()
+        self._reading = anyio.Lock()  # one reading serves all who wait
         self._error: EtcdError | None = None
         self._is_entered = self._is_left = False
 
@@ -87,8 +89,7 @@ class Cache:
         check_patience(timeout)
         self._check()
         with anyio.move_on_after(timeout) as limit:
-            now = await self._client.range(prefix=self.prefix, count_only=True)
-            await self.wait_for(now.revision)
+            await self.wait_for(await self._now())
         if limit.cancelled_caught:
             raise DeadlineExceeded(f"the cache was not up to date within {timeout:g} s")
         return self.revision
@@ -198,9 +199,13 @@ class Cache:
             while self.revision == before:
                 await self._news.wait()
             return
-        now = await self._client.range(prefix=self.prefix, count_only=True)
-        if now.revision >= revision:
-            self._tell(self._follow.adopt(await self._client.range(prefix=self.prefix)))
+        async with self._reading:
+            if self.revision < revision <= await self._now():
+                self._tell(self._follow.adopt(await self._client.range(prefix=self.prefix)))
+
+    async def _now(self) -> int:
+        """Return the store's revision, told with the answer on a single key: counting many is work for the server."""
+        return (await self._client.do(ops.Range(self.prefix or FIRST, keys_only=True))).revision
 
     def _tell(self, batch: Batch) -> None:
         for pending in self._consumers:

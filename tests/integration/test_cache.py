@@ -219,13 +219,35 @@ async def test_waiting_for_the_future_does_not_read_the_keys_again_and_again(
 
         async def counted(**options: Any) -> RangeResult:
             nonlocal listings
-            listings += "count_only" not in options
+            listings += 1
             return await whole(**options)
 
         monkeypatch.setattr(client, "range", counted)
         with pytest.raises(DeadlineExceeded):
             await cache.wait_for(cache.revision + 1000, timeout=0.2)
+        await cache.sync()
         assert listings == 0
+
+
+async def test_when_the_watch_is_silent_the_keys_are_read_once_for_all_who_wait(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def silent(follow: Follow) -> None:
+        pass
+
+    monkeypatch.setattr(Follow, "request_progress", silent)
+    whole, listings = client.range, 0
+
+    async def counted(**options: Any) -> RangeResult:
+        nonlocal listings
+        listings += 1
+        return await whole(**options)
+
+    async with client.cache(prefix="/a/") as cache:
+        revision = (await client.put("/b", "which the watch does not tell of")).revision
+        monkeypatch.setattr(client, "range", counted)
+        await within(asyncio.gather(*(cache.wait_for(revision) for _ in range(20))))
+        assert (cache.revision, listings) == (revision, 1)
 
 
 async def test_what_was_left_is_not_read(client: Client) -> None:
