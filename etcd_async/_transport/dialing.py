@@ -92,7 +92,8 @@ class _Race:
 
 async def _connect(address: Address) -> socket.socket:
     family, where = address
-    made = socket.socket(family, socket.SOCK_STREAM)
+    # asyncio switches Nagle's algorithm off only where the protocol is named (asyncio/base_events.py _set_nodelay).
+    made = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         made.setblocking(False)
         await asyncio.get_running_loop().sock_connect(made, where)

@@ -173,3 +173,12 @@ def address(host: str) -> Address:
 def test_the_families_take_turns_and_the_resolvers_order_stays() -> None:
     given = [address(host) for host in ("::1", "::2", "::3", "1.1.1.1", "::1", "1.1.1.2")]
     assert [where[0] for _, where in in_turn(given)] == ["::1", "1.1.1.1", "::2", "1.1.1.2", "::3"]
+
+
+async def test_no_request_waits_for_the_acknowledgement_of_the_one_before() -> None:
+    async with H2Server(answers=pong) as server, channel_to(server) as channel:
+        assert await within(call(channel)) == b"pong"
+        connection = channel._connector.current
+        assert connection is not None
+        wire = connection._transport.get_extra_info("socket")
+        assert wire.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
