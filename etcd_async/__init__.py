@@ -130,13 +130,15 @@ from etcd_async.recipes.barrier import (
 from etcd_async.recipes.cache import (
     Cache,
 )
+from etcd_async.recipes.discovery import (
+    ServiceWatch,
+)
 from etcd_async.recipes.double_barrier import (
     DoubleBarrier,
 )
 from etcd_async.recipes.election import (
     Election,
     Leadership,
-    Ticket,
 )
 from etcd_async.recipes.holding import (
     Holding,
@@ -157,7 +159,6 @@ from etcd_async.recipes.reencryption import (
 )
 from etcd_async.recipes.registry import (
     Registration,
-    ServiceWatch,
 )
 from etcd_async.recipes.resolver import (
     Resolver,
@@ -172,6 +173,9 @@ from etcd_async.recipes.stm import (
     Isolation,
     StmResult,
     Transaction,
+)
+from etcd_async.recipes.ticket import (
+    Ticket,
 )
 from etcd_async.srv import endpoints_from_srv
 from etcd_async.types import (

@@ -30,9 +30,10 @@ from etcd_async.options import (
     TransportOptions,
 )
 from etcd_async.recipes.cache import Cache
+from etcd_async.recipes.discovery import ServiceWatch, discover
 from etcd_async.recipes.mirror import Mirror
 from etcd_async.recipes.reencryption import Reencrypted, reencrypt
-from etcd_async.recipes.registry import Registration, ServiceWatch, discover
+from etcd_async.recipes.registry import Registration
 from etcd_async.recipes.resolver import Policy, Resolver
 from etcd_async.servers import Servers
 from etcd_async.services import Services
@@ -62,7 +63,12 @@ class Namespace(Coordination):
         return Registration(self, service, ttl=ttl)
 
     async def discover(
-        self, name: str, *, metadata: Mapping[str, str] | None = None, healthy_only: bool = False
+        self,
+        name: str,
+        *,
+        metadata: Mapping[str, str] | None = None,
+        healthy_only: bool = False,
+        timeout: Timeout = CLIENT_DEFAULT,
     ) -> list[Service]:
         """
         Return the instances of a service that are registered now, in the order of their ids.
@@ -71,8 +77,9 @@ class Namespace(Coordination):
             name: The service.
             metadata: Only instances that have all of these.
             healthy_only: Leave out those that say of themselves that they are not.
+            timeout: Seconds; None for no limit.
         """
-        return await discover(self, name, metadata=metadata, healthy_only=healthy_only)
+        return await discover(self, name, metadata=metadata, healthy_only=healthy_only, timeout=timeout)
 
     def resolver(
         self, name: str, *, policy: Policy = "round_robin", metadata: Mapping[str, str] | None = None
@@ -277,6 +284,8 @@ class Client(Namespace, Servers):
         await self._core.aclose()
 
     async def __aenter__(self) -> Self:
+        if self._core.caller.roster.is_closed:
+            raise ClientClosed
         return self
 
     async def __aexit__(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TypeVar, get_args
 
 from etcd_async._keys import to_bytes, to_key, to_range
@@ -114,7 +114,7 @@ def _sorting(sort_by: SortBy | None, descending: bool) -> tuple[SortOrder, SortT
 
 
 def _items(items: Sequence[_T], name: str, kinds: tuple[type, ...]) -> tuple[_T, ...]:
-    if isinstance(items, kinds):
+    if isinstance(items, kinds) or not isinstance(items, Iterable):
         raise TypeError(f"{name} must be a sequence of such, not one {type(items).__name__}")
     for item in items:
         if not isinstance(item, kinds):

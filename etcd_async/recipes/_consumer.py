@@ -11,6 +11,7 @@ from contextlib import suppress
 
 from etcd_async import ops
 from etcd_async.errors import ClaimLost, Compacted
+from etcd_async.options import CLIENT_DEFAULT, Timeout
 from etcd_async.recipes._contest import Contender, look, until_gone
 from etcd_async.recipes._queue_keys import QueueKeys
 from etcd_async.services import Services
@@ -55,13 +56,14 @@ class Consumer(Contender):
                 with suppress(Compacted):  # it looks again in any case
                     await self._until_something_is_free()
 
-    async def settle(self) -> None:
+    async def settle(self, timeout: Timeout = CLIENT_DEFAULT) -> None:
         """Delete the item and the claim; raises the loss if it is not this one's any more."""
         if self.loss.reason is not None:
             raise self.loss.reason
         assert self.item is not None, "take first"
         self.retire()
-        result = await self._client.txn([self.owned], [ops.delete(self.item.key), ops.delete(self.key)])
+        done = [ops.delete(self.item.key), ops.delete(self.key)]
+        result = await self._client.txn([self.owned], done, timeout=timeout)
         if not result.succeeded:
             raise ClaimLost("its key was deleted")
 
@@ -114,8 +116,6 @@ class Consumer(Contender):
         assert isinstance(found, KeyValue), "compared in the transaction"
         self._stand_on(self._keys.claims_on(item) + self._hex_id, revision)
         self.item = found
-        if self.lease.is_lost:  # the answer was read late, by a loop or a machine that stood still
-            self._lose("its lease's term has passed")
 
     async def _stand_in_line(self) -> None:
         """Wait until fewer than so many as are to be awake wait for longer."""

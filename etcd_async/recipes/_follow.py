@@ -41,8 +41,12 @@ class Follow:
         self._watch: Watch | None = None
         self._listed: deque[Batch] = deque()
         self._stack = AsyncExitStack()
+        self._is_entered = False
 
     async def __aenter__(self) -> Self:
+        if self._is_entered:
+            raise RuntimeError("this can be entered once: make another")
+        self._is_entered = True
         await self._list()
         return self
 
@@ -53,6 +57,8 @@ class Follow:
 
     async def next(self) -> Batch:
         """Wait for the next step and return it; `state` and `revision` are as of its end."""
+        if not self._is_entered:
+            raise RuntimeError("enter it first, by async with")
         while not self._listed:
             if self._watch is None:
                 await self._list_stubbornly()

@@ -9,6 +9,7 @@ import anyio
 from etcd_async import ops
 from etcd_async._keys import check_patience, to_key
 from etcd_async.errors import BarrierTimeout, Compacted, KeyExists
+from etcd_async.options import CLIENT_DEFAULT, Timeout
 from etcd_async.recipes._contest import look, until_event
 from etcd_async.services import Services
 
@@ -26,19 +27,19 @@ class Barrier:
         self.name: bytes = to_key(name, "name")
         self._client = client
 
-    async def hold(self, *, lease: ops.LeaseLike | None = None) -> None:
+    async def hold(self, *, lease: ops.LeaseLike | None = None, timeout: Timeout = CLIENT_DEFAULT) -> None:
         """
-        Close the barrier, until somebody releases it, or *lease* ends.
+        Close the barrier, until somebody releases it, or *lease* ends; *timeout* is for the one call.
 
         Raises:
             KeyExists: It is closed already.
         """
-        if not await self._client.put_if_absent(self.name, b"", lease=lease):
+        if not await self._client.put_if_absent(self.name, b"", lease=lease, timeout=timeout):
             raise KeyExists(f"barrier {self.name!r} is held already")
 
-    async def release(self) -> None:
+    async def release(self, *, timeout: Timeout = CLIENT_DEFAULT) -> None:
         """Let everybody go on, whoever closed it. Harmless if it is open."""
-        await self._client.delete(self.name)
+        await self._client.delete(self.name, timeout=timeout)
 
     async def wait(self, *, timeout: float | None = None) -> None:
         """

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
@@ -15,47 +13,14 @@ from etcd_async._keys import check_patience, to_bytes, to_key
 from etcd_async._loss import Guard, OnLoss, check_on_loss, guarding
 from etcd_async.errors import ElectionTimeout, LeadershipLost, LeaseNotFound
 from etcd_async.lease import check_ttl
+from etcd_async.options import CLIENT_DEFAULT, Timeout
 from etcd_async.recipes._contest import Contender
 from etcd_async.recipes._follow import Follow
+from etcd_async.recipes.ticket import Ticket
 from etcd_async.services import Services
 from etcd_async.types import KeyValue
 
-__all__ = ["Election", "Leadership", "Ticket"]
-
-
-@dataclass(frozen=True, slots=True)
-class Ticket:
-    """
-    What a candidate needs to keep its place in an election beyond its process: see `Leadership.ticket`.
-
-    Attributes:
-        key: The key that stands for the candidate.
-        lease: The id of the lease that the key lives on.
-        revision: The revision that created the key: the fencing token.
-    """
-
-    key: bytes
-    lease: int
-    revision: int
-
-    def to_json(self) -> str:
-        """Return it as a text to be stored."""
-        return json.dumps({"key": self.key.hex(), "lease": self.lease, "revision": self.revision})
-
-    @classmethod
-    def from_json(cls, text: str | bytes) -> Self:
-        """
-        Return what `to_json` wrote.
-
-        Raises:
-            ValueError: *text* is something else.
-        """
-        try:
-            fields = json.loads(text)
-            key, lease, revision = bytes.fromhex(fields["key"]), fields["lease"], fields["revision"]
-            return cls(key, ops.at_least(lease, "lease", 1), ops.at_least(revision, "revision", 1))
-        except (ValueError, TypeError, LookupError) as error:
-            raise ValueError(f"not a ticket: {error}") from error
+__all__ = ["Election", "Leadership"]
 
 
 class Election:
@@ -105,19 +70,19 @@ class Election:
         contender = _Returning(self._client, self._prefix, ticket)
         return Leadership(self._client, contender, b"", timeout=timeout, on_loss=on_loss)
 
-    async def leader(self) -> bytes | None:
-        """Return what the leader has proclaimed, or None if there is no leader."""
-        leading = await self.leading()
+    async def leader(self, *, timeout: Timeout = CLIENT_DEFAULT) -> bytes | None:
+        """Return what the leader has proclaimed, or None if there is no leader; *timeout* as for a read."""
+        leading = await self.leading(timeout=timeout)
         return leading.value if leading is not None else None
 
-    async def leading(self) -> KeyValue | None:
+    async def leading(self, *, timeout: Timeout = CLIENT_DEFAULT) -> KeyValue | None:
         """
         Return the leader's key, or None if there is no leader.
 
         Its value is the word that `leader` returns, its ``create_revision`` the leader's fencing token, its
-        ``mod_revision`` when it proclaimed that word, and its ``lease`` what it lives on.
+        ``mod_revision`` when it proclaimed that word, and its ``lease`` what it lives on. *timeout* is as for a read.
         """
-        found = await self._client.range(prefix=self._prefix, sort_by="create_revision", limit=1)
+        found = await self._client.range(prefix=self._prefix, sort_by="create_revision", limit=1, timeout=timeout)
         return found[0] if found else None
 
     async def observe(self) -> AsyncGenerator[bytes, None]:
@@ -154,22 +119,22 @@ class Leadership:
         self._value = value
         self._timeout = timeout
         self._guard = Guard(contender.loss, on_loss)
-        self._is_over = False
+        self._is_entered = self._is_over = False
 
     @property
     def key(self) -> bytes:
         """The key that stands for this candidate."""
-        return self._contender.key
+        return self._candidate.key
 
     @property
     def fencing_token(self) -> int:
         """A number that is higher for each leader after the one before."""
-        return self._contender.revision
+        return self._candidate.revision
 
     @property
     def owned(self) -> ops.Compare:
         """Holds in a transaction only while this candidate's key stands: for ``client.txn(when=[...])``."""
-        return self._contender.owned
+        return self._candidate.owned
 
     @property
     def is_lost(self) -> bool:
@@ -189,7 +154,7 @@ class Leadership:
 
         It must be stored when the process may be killed; one that ends in an orderly way can `suspend`.
         """
-        return Ticket(self.key, self._contender.lease.id, self._contender.revision)
+        return Ticket(self.key, self._candidate.lease.id, self._candidate.revision)
 
     async def suspend(self) -> Ticket:
         """
@@ -211,9 +176,13 @@ class Leadership:
         await self.resign()
         return ticket
 
-    async def proclaim(self, value: str | bytes) -> None:
+    async def proclaim(self, value: str | bytes, *, timeout: Timeout = CLIENT_DEFAULT) -> None:
         """
         Say something new as the leader; observers see it.
+
+        Args:
+            value: What to say.
+            timeout: Seconds; None for no limit.
 
         Raises:
             LeadershipLost: The term is over; nothing was said.
@@ -221,7 +190,8 @@ class Leadership:
         word = to_bytes(value)
         if self._is_over:  # the key may stand all the same: suspended, it is for another process to speak
             raise LeadershipLost("the term is over")
-        result = await self._client.txn([self.owned], [ops.put(self.key, word, lease=self._contender.lease)])
+        said = ops.put(self.key, word, lease=self._candidate.lease)
+        result = await self._client.txn([self.owned], [said], timeout=timeout)
         if not result.succeeded:
             raise LeadershipLost("its key was deleted")
         self._value = word
@@ -232,6 +202,9 @@ class Leadership:
         await self._contender.leave()
 
     async def __aenter__(self) -> Self:
+        if self._is_entered:
+            raise RuntimeError("a candidacy can be entered once: make another with election.campaign()")
+        self._is_entered = True
         try:
             await self._win()
         except BaseException:
@@ -248,6 +221,12 @@ class Leadership:
         finally:
             await self.resign()
         self._guard.raise_loss(exc, swallowed)
+
+    @property
+    def _candidate(self) -> Contender:
+        if not self._contender.key:
+            raise RuntimeError("enter the candidacy first: async with election.campaign() as leadership")
+        return self._contender
 
     async def _win(self) -> None:
         if self._timeout == 0:

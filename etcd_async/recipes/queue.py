@@ -133,9 +133,9 @@ class Claim:
     @property
     def kv(self) -> KeyValue:
         """The item as it lies in etcd; its ``text()`` and ``json()`` read the value."""
-        if self._consumer.item is None:
-            raise RuntimeError("nothing is claimed yet: async with queue.claim() as item")
-        return self._consumer.item
+        item = self._claimed.item
+        assert item is not None, "claimed"
+        return item
 
     @property
     def key(self) -> bytes:
@@ -155,12 +155,12 @@ class Claim:
     @property
     def fencing_token(self) -> int:
         """A number that is higher for whoever claimed the item later."""
-        return self._consumer.revision
+        return self._claimed.revision
 
     @property
     def owned(self) -> ops.Compare:
         """Holds in a transaction only while the item is claimed by this consumer: for ``client.txn(when=[...])``."""
-        return self._consumer.owned
+        return self._claimed.owned
 
     @property
     def is_lost(self) -> bool:
@@ -173,9 +173,12 @@ class Claim:
         assert isinstance(reason, ClaimLost)
         return reason
 
-    async def acknowledge(self) -> None:
+    async def acknowledge(self, *, timeout: Timeout = CLIENT_DEFAULT) -> None:
         """
         Delete the item before the body ends: its work is done. Harmless if the claim was ended already.
+
+        Args:
+            timeout: Seconds; None for no limit.
 
         Raises:
             ClaimLost: The item was not this consumer's any more; another one does it, or did it, again.
@@ -183,11 +186,12 @@ class Claim:
         """
         if self._is_over:
             return
+        consumer = self._claimed
         self._is_over = True
         try:
-            await self._consumer.settle()
+            await consumer.settle(timeout)
         finally:
-            await self._consumer.leave()
+            await consumer.leave()
 
     async def release(self) -> None:
         """Put the item back before the body ends. Harmless if the claim was ended already."""
@@ -217,6 +221,12 @@ class Claim:
             await self.release()
         if swallowed:  # otherwise it was acknowledged, or that failed, or the body did
             self._guard.raise_loss(exc, swallowed)
+
+    @property
+    def _claimed(self) -> Consumer:
+        if self._consumer.item is None:
+            raise RuntimeError("nothing is claimed yet: async with queue.claim() as item")
+        return self._consumer
 
     async def _obtain(self) -> None:
         if self._timeout == 0:

@@ -1,28 +1,27 @@
-"""Service registration under a lease that heals itself, and discovery without a gap."""
+"""Service registration under a lease that heals itself."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from types import TracebackType
-from typing import Literal, Self
+from typing import Self
 
 import anyio
 
-from etcd_async.errors import ClientClosed, Compacted, EtcdError, LeaseNotFound
+from etcd_async.errors import ClientClosed, Compacted, DeadlineExceeded, EtcdError, LeaseNotFound
 from etcd_async.lease import Lease, check_ttl
-from etcd_async.recipes._follow import Follow
-from etcd_async.recipes._instances import check_metadata, from_json, key_of, matches, prefix_of, to_json
+from etcd_async.options import CLIENT_DEFAULT, Timeout
+from etcd_async.recipes._instances import key_of, to_json
 from etcd_async.recipes._news import News
 from etcd_async.recipes._patience import Pauses, is_transient
 from etcd_async.services import Services
-from etcd_async.types import Event, Service, ServiceChange
+from etcd_async.types import Service
 
-__all__ = ["Registration", "ServiceWatch", "discover"]
+__all__ = ["Registration"]
 
 _log = logging.getLogger("etcd_async.registry")
 
@@ -75,42 +74,60 @@ class Registration:
         while not self.is_registered:
             await self._change_seen()
 
-    async def update(self, *, address: str | None = None, metadata: Mapping[str, str] | None = None) -> None:
+    async def update(
+        self,
+        *,
+        address: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        timeout: Timeout = CLIENT_DEFAULT,
+    ) -> None:
         """
         Change the instance's address or metadata; watchers see it as modified.
 
+        Args:
+            address: The new one; None keeps it.
+            metadata: All of the new ones; None keeps them.
+            timeout: Seconds to be registered, if it is not just now, and again to make the change; None for no limit.
+
         Raises:
-            Unavailable: No server answered. The change is kept, and made with the next registration if not before.
+            Unavailable, DeadlineExceeded: No server answered. The change is kept, and made with the next registration
+                if not before.
             ClientClosed, RuntimeError: As `registered`.
         """
-        await self._change(
-            replace(
-                self._service,
-                address=self._service.address if address is None else address,
-                metadata=self._service.metadata if metadata is None else metadata,
-            )
+        changed = replace(
+            self._service,
+            address=self._service.address if address is None else address,
+            metadata=self._service.metadata if metadata is None else metadata,
         )
+        await self._change(changed, timeout)
 
-    async def set_health(self, is_healthy: bool, note: str = "") -> None:
+    async def set_health(self, is_healthy: bool, note: str = "", *, timeout: Timeout = CLIENT_DEFAULT) -> None:
         """
         Say whether the instance can do its work, and why: resolvers pick healthy instances only.
 
-        The report stands until the next one, also through registering anew. Errors are those of `update`.
+        The report stands until the next one, also through registering anew. *timeout* and errors are those of `update`.
         """
-        await self._change(replace(self._service, is_healthy=is_healthy, note=note))
+        await self._change(replace(self._service, is_healthy=is_healthy, note=note), timeout)
 
-    async def _change(self, changed: Service) -> None:
+    async def _change(self, changed: Service, timeout: Timeout) -> None:
         self._check()
         key_of(changed)
         self._value, self._service = to_json(changed), changed
         async with self._writing:
             while True:
-                await self.registered()
-                lease = self._lease
+                lease = await self._lease_within(timeout)
                 with suppress(LeaseNotFound):
-                    return await self._put(lease)
+                    return await self._put(lease, timeout)
                 while self._lease is lease:  # this side has not heard of its end yet
                     await self._change_seen()
+
+    async def _lease_within(self, timeout: Timeout) -> Lease | None:
+        with anyio.move_on_after(seconds := self._client._core.seconds(timeout)) as limit:
+            await self.registered()
+        if limit.cancelled_caught:
+            late = f"not registered anew within {seconds:g} s: what is to change will change with that"
+            raise DeadlineExceeded(late, maybe_applied=True)
+        return self._lease
 
     async def __aenter__(self) -> Self:
         if self._is_entered:
@@ -147,8 +164,8 @@ class Registration:
         self._lease = lease
         self._news.tell()
 
-    async def _put(self, lease: Lease | None) -> None:
-        put = await self._client.put(self._key, self._value, lease=lease)
+    async def _put(self, lease: Lease | None, timeout: Timeout = CLIENT_DEFAULT) -> None:
+        put = await self._client.put(self._key, self._value, lease=lease, timeout=timeout)
         self._revision = max(self._revision, put.revision)
 
     async def _deregister(self) -> None:
@@ -237,60 +254,3 @@ class Registration:
     @property
     def _names(self) -> tuple[str, str]:
         return self._service.name, self._service.id
-
-
-async def discover(
-    client: Services, name: str, *, metadata: Mapping[str, str] | None = None, healthy_only: bool = False
-) -> list[Service]:
-    """Return the registered instances of a service, in the order of their ids."""
-    check_metadata(metadata)
-    found = await client.range(prefix=prefix_of(name))
-    services = [service for kv in found if (service := from_json(kv)) is not None]
-    return [each for each in services if matches(each, metadata) and (each.is_healthy or not healthy_only)]
-
-
-class ServiceWatch:
-    """
-    The changes among a service's instances, as an async iterator: the present ones first, as added.
-
-    Made by ``client.watch_service(name)``; use it as ``async with client.watch_service(name) as changes``. Snapshot and
-    changes are joined at one revision, and again after compaction: no gap and no repeat. A value that does not
-    describe a service (somebody else wrote there) is logged and left out.
-    """
-
-    def __init__(self, client: Services, name: str) -> None:
-        self._follow = Follow(client, prefix_of(name))
-        self._known: dict[bytes, Service] = {}
-        self._changes: deque[ServiceChange] = deque()
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> ServiceChange:
-        while not self._changes:
-            batch = await self._follow.next()
-            self._changes.extend(change for event in batch.events if (change := self._change(event)) is not None)
-        return self._changes.popleft()
-
-    async def present(self) -> list[ServiceChange]:
-        """Return the instances that were there at the beginning, as added; to be asked once, and first."""
-        batch = await self._follow.next()
-        return [change for event in batch.events if (change := self._change(event)) is not None]
-
-    async def __aenter__(self) -> Self:
-        await self._follow.__aenter__()
-        return self
-
-    async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self._follow.__aexit__(exc_type, exc, traceback)
-
-    def _change(self, event: Event) -> ServiceChange | None:
-        before = self._known.pop(event.kv.key, None)
-        after = from_json(event.kv) if event.type == "put" else None
-        if after is None:
-            return None if before is None else ServiceChange("removed", before)
-        self._known[event.kv.key] = after
-        kind: Literal["added", "modified"] = "added" if before is None else "modified"
-        return None if after == before else ServiceChange(kind, after)

@@ -16,7 +16,7 @@ from etcd_async.errors import EtcdError, NoInstance
 from etcd_async.recipes._balance import Balancer, Policy
 from etcd_async.recipes._instances import check_metadata, matches
 from etcd_async.recipes._news import News
-from etcd_async.recipes.registry import ServiceWatch
+from etcd_async.recipes.discovery import ServiceWatch
 from etcd_async.services import Services
 from etcd_async.types import Service, ServiceChange
 

@@ -135,6 +135,7 @@ TRANSACTIONS: dict[str, Case] = {
     "txn: a compare for an operation": (lambda c: c.txn(otherwise=[value("k") == "v"]), TypeError, "otherwise"),
     "txn: one operation without a list": (lambda c: c.txn(then=put("k", "v")), TypeError, "then"),
     "txn: one compare without a list": (lambda c: c.txn(when=version("k") == 1), TypeError, "when"),
+    "txn: none for a list": (lambda c: c.txn(when=None), TypeError, "when"),
     "nested: text for an operation": (lambda c: c.txn(then=[UNTYPED_TXN(then=["put"])]), TypeError, "then"),
     "value: order of values": (lambda _: value("k") >= "v", TypeError, ">="),
     "value: a number": (lambda _: value("k") == 3, TypeError, "value"),
