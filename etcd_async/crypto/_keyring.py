@@ -13,6 +13,7 @@ import tempfile
 import threading
 import warnings
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -43,6 +44,9 @@ class _Key(NamedTuple):
     secret: bytes
     cipher: AESGCM
 
+    def __repr__(self) -> str:
+        return "<a key>"  # whatever tool shows the insides of a ring, or of a traceback
+
 
 class Keyring:
     """
@@ -68,7 +72,9 @@ class Keyring:
         """
         self._lock = threading.Lock()
         self._random = random
-        self._keys: dict[str, _Key] = dict(_entry(key) for key in keys)
+        self._primary = ""
+        self._keys: dict[str, _Key] = {}
+        self._keys.update(map(_entry, keys))
         if not self._keys:
             raise ValueError("keys must hold at least one key")
         self._primary = next(iter(self._keys))
@@ -271,11 +277,11 @@ def _check_wear(id: str, count: int) -> None:
 def _parse(text: str | bytes) -> tuple[dict[str, bytes], str]:
     if not isinstance(text, str | bytes):
         raise TypeError(f"text must be str or bytes, not {type(text).__name__}")
-    try:
+    with suppress(KeyError, TypeError, RecursionError, UnicodeDecodeError, json.JSONDecodeError, binascii.Error):
         data = json.loads(text)
         if data["format"] != _FORMAT or data["version"] != _FORMAT_VERSION:
             raise ValueError("this is no keyring, or one of another version")
         keys = {str(each["id"]): base64.b64decode(each["key"], validate=True) for each in data["keys"]}
         return keys, str(data["primary"])
-    except (KeyError, TypeError, RecursionError, UnicodeDecodeError, json.JSONDecodeError, binascii.Error):
-        raise ValueError("this is no keyring: expected what Keyring.to_json writes") from None
+    # Not while those errors are handled: they would be its context, and json's holds the whole text.
+    raise ValueError("this is no keyring: expected what Keyring.to_json writes")

@@ -5,6 +5,7 @@ import stat
 import threading
 from collections import Counter
 from pathlib import Path
+from traceback import TracebackException
 
 import pytest
 
@@ -108,7 +109,7 @@ def test_what_is_no_ring_is_refused_without_showing_it(text: str | bytes) -> Non
     with pytest.raises(ValueError, match=r"keyring|at least one key|32 bytes") as caught:
         Keyring.from_json(text)
     assert "AAAA" not in str(caught.value)
-    assert caught.value.__cause__ is None
+    assert caught.value.__cause__ is caught.value.__context__ is None  # json's own errors hold the text
 
 
 def test_a_file_is_for_its_owner_only(tmp_path: Path) -> None:
@@ -137,6 +138,16 @@ def test_nothing_shows_a_key() -> None:
     assert repr(ring) == f"<Keyring of 2, primary {ring.primary}>"
     with pytest.raises(TypeError, match="to_json"):
         pickle.dumps(ring)
+    insides = repr(vars(ring))
+    assert ring.primary in insides
+    assert repr(ONE)[2:-1] not in insides
+
+
+def test_tools_that_show_what_was_at_hand_can_show_a_ring_that_was_refused() -> None:
+    with pytest.raises(ValueError, match="32 bytes") as caught:
+        Keyring([ONE, b"short"])
+    shown = TracebackException.from_exception(caught.value, capture_locals=True).format()
+    assert "self = <Keyring of 1, primary >" in "".join(shown)
 
 
 def test_nonces_are_random_for_every_value_and_process() -> None:
