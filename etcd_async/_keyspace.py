@@ -75,9 +75,9 @@ class Keyspace:
         """Return the part of this one whose keys start with *prefix*."""
         return Keyspace(self.prefix + prefix, self.cipher)
 
-    def folder(self, name: str) -> bytes:
-        """Return the prefix of what is kept under *name*: a slash parts it from a namespace that ends in none."""
-        return (b"" if self.prefix.endswith(b"/") or not self.prefix else b"/") + name.encode() + b"/"
+    def placed(self, name: bytes) -> bytes:
+        """Return *name*, which this package has chosen, after a slash if the namespace does not end in one."""
+        return b"/" + name if self.prefix and not self.prefix.endswith(b"/") else name
 
     def span(self, key: bytes, range_end: bytes) -> tuple[bytes, bytes]:
         """Return the server's ``(key, range_end)``; the end of the key space becomes the end of the namespace."""

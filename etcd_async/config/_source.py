@@ -69,7 +69,7 @@ class ConfigSource:
         if not name or "/" in name:
             raise ValueError(f"name must not be empty or contain a slash: {name!r}")
         self.name: str = name
-        self.prefix: bytes = client._space.folder(f"config/{name}")
+        self.prefix: bytes = client._space.placed(f"config/{name}/".encode())
         self._client = client
 
     async def read(self, *, timeout: Timeout = CLIENT_DEFAULT) -> Values:
@@ -184,7 +184,7 @@ class ConfigSource:
         self, change: Callable[[Stored], Awaitable[Leaves]], expected: int | None, timeout: Timeout
     ) -> int:
         """Change in several transactions, one such writer at a time; one that died in the middle is succeeded."""
-        lock = Lock(self._client, self._client._space.folder("config-writers") + self.name.encode(), ttl=_WRITER_TTL)
+        lock = Lock(self._client, self._client._space.placed(f"config-writers/{self.name}".encode()), ttl=_WRITER_TTL)
         async with lock:
             while True:
                 stored = await self._stored(timeout)

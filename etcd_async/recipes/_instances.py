@@ -81,7 +81,7 @@ def from_json(kv: KeyValue) -> Service | None:
             is_healthy=fields.get("healthy", True),
             note=fields.get("note", ""),
         )
-        if key_of(service) != kv.key:
+        if key_of(service) != kv.key.removeprefix(b"/"):
             raise ValueError("its name and id are not those of the key")
     except (ValueError, TypeError, LookupError, RecursionError, DecryptionFailed) as error:
         _log.warning("the value of %r does not describe a service: %s", kv.key, error)

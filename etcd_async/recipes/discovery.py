@@ -21,7 +21,7 @@ async def discover(
 ) -> list[Service]:
     """Return the registered instances of a service, in the order of their ids."""
     check_metadata(metadata)
-    found = await client.range(prefix=prefix_of(name), timeout=timeout)
+    found = await client.range(prefix=client._space.placed(prefix_of(name)), timeout=timeout)
     services = [service for kv in found if (service := from_json(kv)) is not None]
     return [each for each in services if matches(each, metadata) and (each.is_healthy or not healthy_only)]
 
@@ -36,7 +36,7 @@ class ServiceWatch:
     """
 
     def __init__(self, client: Services, name: str) -> None:
-        self._follow = Follow(client, prefix_of(name))
+        self._follow = Follow(client, client._space.placed(prefix_of(name)))
         self._known: dict[bytes, Service] = {}
         self._changes: deque[ServiceChange] = deque()
 

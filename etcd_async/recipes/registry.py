@@ -30,16 +30,17 @@ class Registration:
     """
     One instance of a service, registered for as long as the body of its ``async with`` runs.
 
-    Made by ``client.register(service)``. The instance's key ``services/<name>/<id>`` lives on a lease that is kept
-    alive: when the process dies, the instance is gone after *ttl* seconds; when the body ends, at once. If the lease is
-    lost while the process lives (it was cut off for longer than *ttl*), or somebody deletes the key, the instance is
-    registered anew as soon as a server can be reached. Where two processes register the same id, the later one stands.
+    Made by ``client.register(service)``. The instance's key ``services/<name>/<id>`` (below the client's namespace,
+    after a slash where that ends in none) lives on a lease that is kept alive: when the process dies, the instance is
+    gone after *ttl* seconds; when the body ends, at once. If the lease is lost while the process lives (it was cut off
+    for longer than *ttl*), or somebody deletes the key, the instance is registered anew as soon as a server can be
+    reached. Where two processes register the same id, the later one stands.
     """
 
     def __init__(self, client: Services, service: Service, *, ttl: float) -> None:
         self._client = client
         self._ttl = check_ttl(ttl)
-        self._key, self._value = key_of(service), to_json(service)
+        self._key, self._value = client._space.placed(key_of(service)), to_json(service)
         self._service = service
         self._is_entered = False
         self._lease: Lease | None = None

@@ -331,6 +331,14 @@ async def test_a_deletion_is_noticed_though_the_key_could_not_be_watched_at_firs
         await until(is_back)
 
 
+async def test_a_slash_parts_services_from_a_namespace_without_one(client: Client) -> None:
+    within_x = client.namespaced("/apps/x")
+    async with within_x.watch_service("billing") as changes, within_x.register(BILLING):
+        assert await take(changes, 1) == [ServiceChange("added", BILLING)]
+        assert await within_x.discover("billing") == [BILLING]
+        assert await client.keys() == [b"/apps/x/services/billing/billing-1"]
+
+
 @pytest.mark.parametrize("metadata", ["zone", {"zone": 1}, [("zone", "a")]])
 async def test_what_is_no_metadata_is_refused_before_anything_is_read(metadata: Any) -> None:
     client = Client("localhost:1")
