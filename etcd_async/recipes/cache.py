@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Iterator
-from types import TracebackType
-from typing import Final, Self
+from contextlib import AsyncExitStack, suppress
+from typing import Final
 
 import anyio
 
 from etcd_async import ops
 from etcd_async._keys import FIRST, check_patience, to_bytes
-from etcd_async.errors import DeadlineExceeded, EtcdError
+from etcd_async.errors import DeadlineExceeded
 from etcd_async.recipes._follow import Follow
-from etcd_async.recipes._news import News
+from etcd_async.recipes._kept import Kept
 from etcd_async.services import Services
 from etcd_async.types import Batch, Event, KeyValue
 
@@ -27,7 +26,7 @@ _MAX_PENDING: Final = 10_000
 """Events that wait for one consumer of `Cache.changes` before only the last of each key is kept."""
 
 
-class Cache:
+class Cache(Kept):
     """
     A local copy of every key of a prefix, read like a mapping from keys to `KeyValue`.
 
@@ -43,15 +42,15 @@ class Cache:
     once the body was left: a copy that no longer follows is never passed off as one.
     """
 
+    _kind = "cache"
+    _after = "what it holds is no longer kept up to date"
+
     def __init__(self, client: Services, prefix: str | bytes) -> None:
+        super().__init__(client)
         self.prefix: bytes = to_bytes(prefix, "prefix")
-        self._client = client
         self._follow = Follow(client, self.prefix)
         self._consumers: set[_Pending] = set()
-        self._news = News()
         self._reading = anyio.Lock()  # one reading serves all who wait
-        self._error: EtcdError | None = None
-        self._is_entered = self._is_left = False
 
     @property
     def revision(self) -> int:
@@ -152,39 +151,14 @@ class Cache:
         state = "left" if self._is_left else f"at revision {self._follow.revision}"
         return f"<Cache of {self.prefix!r}, {len(self._follow.state)} keys, {state}>"
 
-    async def __aenter__(self) -> Self:
-        if self._is_entered:
-            raise RuntimeError("a cache can be entered once: make another with client.cache(...)")
-        self._is_entered = True
-        await self._follow.__aenter__()
-        try:
-            await self._follow.next()  # the listing
-            self._task = self._client.background("etcd_async.cache", self._run)
-        except BaseException:
-            await self._follow.__aexit__(None, None, None)
-            raise
-        return self
+    async def _begin(self, stack: AsyncExitStack) -> None:
+        await stack.enter_async_context(self._follow)
+        await self._follow.next()  # the listing
 
-    async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._is_left = True
-        self._task.cancel()
-        try:
-            await asyncio.wait([self._task.future])
-        finally:
-            self._news.tell()
-            await self._follow.__aexit__(exc_type, exc, traceback)
-
-    async def _run(self) -> None:
-        try:
+    async def _follow_on(self) -> None:
+        with suppress(StopAsyncIteration):  # the body was left, by a cancellation that did not wait for this task
             while True:
                 self._tell(await self._follow.next())
-        except StopAsyncIteration:
-            pass  # the body was left, by a cancellation that did not wait for this task
-        except EtcdError as error:
-            self._error = error
-            self._news.tell()
 
     async def _ask(self, revision: int) -> None:
         """
@@ -211,14 +185,6 @@ class Cache:
         for pending in self._consumers:
             pending.put(batch.events)
         self._news.tell()
-
-    def _check(self) -> None:
-        if not self._is_entered:
-            raise RuntimeError("enter the cache first: async with client.cache(...) as cache")
-        if self._is_left:
-            raise RuntimeError("the cache was left: what it holds is no longer kept up to date")
-        if self._error is not None:
-            raise self._error
 
 
 class _Pending:

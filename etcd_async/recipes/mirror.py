@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import aclosing
-from types import TracebackType
-from typing import Final, Self
+from contextlib import AsyncExitStack, aclosing
+from typing import Final
 
 import anyio
 
 from etcd_async import ops
 from etcd_async._keys import check_patience, to_bytes, to_key
 from etcd_async.errors import Compacted, DeadlineExceeded, DecryptionFailed, EtcdError
-from etcd_async.recipes._news import News
+from etcd_async.recipes._kept import Kept
 from etcd_async.recipes._patience import Pauses, is_transient
 from etcd_async.recipes._pieces import MOST_OPS, pieces
 from etcd_async.services import Services
@@ -28,7 +26,7 @@ _log = logging.getLogger("etcd_async.mirror")
 _PAGE: Final = 64  # keys that are read at once: at 1.5 MiB each they fit an answer
 
 
-class Mirror:
+class Mirror(Kept):
     """
     Copies every key of a prefix to another prefix, perhaps on another cluster, and follows every change.
 
@@ -46,6 +44,9 @@ class Mirror:
     raise it.
     """
 
+    _kind = "mirror"
+    _after = "it does not follow any more"
+
     def __init__(
         self,
         source: Services,
@@ -57,6 +58,7 @@ class Mirror:
     ) -> None:
         if not isinstance(target, Services):
             raise TypeError(f"target_client must be a client, not {type(target).__name__}")
+        super().__init__(source)
         self._source = source
         self._target = target
         self._from = to_bytes(source_prefix, "source_prefix")
@@ -71,9 +73,6 @@ class Mirror:
         self._revision = 0
         self._begin_at: int | None = None
         self._has_read_checkpoint = False
-        self._news = News()
-        self._error: EtcdError | None = None
-        self._is_entered = self._is_left = False
         self._pauses = Pauses()
 
     @property
@@ -94,7 +93,7 @@ class Mirror:
         """
         check_patience(timeout)
         with anyio.move_on_after(timeout) as limit:
-            while self._check() < revision:
+            while self._reached() < revision:
                 await self._news.wait()
         if limit.cancelled_caught:
             raise DeadlineExceeded(f"the target was not at revision {revision} of the source within {timeout:g} s")
@@ -105,31 +104,10 @@ class Mirror:
             self._check()
             await self._news.wait()
 
-    async def __aenter__(self) -> Self:
-        if self._is_entered:
-            raise RuntimeError("a mirror can be entered once: make another with client.mirror(...)")
-        self._is_entered = True
-        self._task = self._source.background("etcd_async.mirror", self._run)
-        return self
+    async def _begin(self, stack: AsyncExitStack) -> None:
+        """The copy is made beside the body."""
 
-    async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._is_left = True
-        self._news.tell()
-        self._task.cancel()
-        await asyncio.wait([self._task.future])
-
-    def _check(self) -> int:
-        if not self._is_entered:
-            raise RuntimeError("enter the mirror first: async with client.mirror(...) as mirror")
-        if self._error is not None:
-            raise self._error
-        if self._is_left:
-            raise RuntimeError("the mirror was left: it does not follow any more")
-        return self._revision
-
-    async def _run(self) -> None:
+    async def _follow_on(self) -> None:
         while True:
             try:
                 await self._mirror()
@@ -137,10 +115,14 @@ class Mirror:
                 self._begin_at = None
             except EtcdError as error:
                 if not is_transient(error):
-                    self._error = error
-                    return self._news.tell()
+                    raise
                 _log.warning("the mirror of %r waits for what is out of reach: %s", self._from, error)
                 await self._pauses.pause()
+
+    def _check(self) -> None:
+        if self._error is not None:  # that tells more than that it was left
+            raise self._error
+        super()._check()
 
     async def _mirror(self) -> None:
         """Go on from where it stopped; whatever ends this, it can begin again: writing the same twice does no harm."""
@@ -217,6 +199,10 @@ class Mirror:
             _log.warning("the checkpoint %r is not of a mirror of this source: comparing everything", found.key)
             return None
         return int(found.value)
+
+    def _reached(self) -> int:
+        self._check()
+        return self._revision
 
     def _arrived(self, revision: int) -> None:
         self._revision = self._begin_at = revision

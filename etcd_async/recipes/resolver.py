@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from random import Random
-from types import TracebackType
-from typing import Self
 
 import anyio
 
 from etcd_async._keys import check_patience
-from etcd_async.errors import EtcdError, NoInstance
+from etcd_async.errors import NoInstance
 from etcd_async.recipes._balance import Balancer, Policy
 from etcd_async.recipes._instances import check_metadata, matches
-from etcd_async.recipes._news import News
+from etcd_async.recipes._kept import Kept
 from etcd_async.recipes.discovery import ServiceWatch
 from etcd_async.services import Services
 from etcd_async.types import Service, ServiceChange
@@ -23,7 +21,7 @@ from etcd_async.types import Service, ServiceChange
 __all__ = ["Policy", "Resolver"]
 
 
-class Resolver:
+class Resolver(Kept):
     """
     Picks an instance of a service for each call; made by ``client.resolver(name)``.
 
@@ -41,18 +39,18 @@ class Resolver:
     While etcd can't be reached, the instances that were known last go on being picked.
     """
 
+    _kind = "resolver"
+    _after = "what it knows is no longer kept up to date"
+
     def __init__(
         self, client: Services, name: str, *, policy: Policy = "round_robin", metadata: Mapping[str, str] | None = None
     ) -> None:
+        super().__init__(client)
         self.name: str = name
-        self._client = client
         self._watch = ServiceWatch(client, name)
         self._balancer = Balancer(policy, Random())
         check_metadata(metadata)
         self._metadata = None if metadata is None else dict(metadata)
-        self._news = News()
-        self._error: EtcdError | None = None
-        self._is_entered = self._is_left = False
 
     @property
     def instances(self) -> list[Service]:
@@ -97,38 +95,14 @@ class Resolver:
         if limit.cancelled_caught:
             raise NoInstance(f"service {self.name!r} had no healthy instance within {timeout:g} s")
 
-    async def __aenter__(self) -> Self:
-        if self._is_entered:
-            raise RuntimeError("a resolver can be entered once: make another with client.resolver(...)")
-        self._is_entered = True
-        await self._watch.__aenter__()
-        try:
-            for change in await self._watch.present():
-                self._take(change)
-            self._task = self._client.background("etcd_async.resolver", self._run)
-        except BaseException:
-            await self._watch.__aexit__(None, None, None)
-            raise
-        return self
+    async def _begin(self, stack: AsyncExitStack) -> None:
+        await stack.enter_async_context(self._watch)
+        for change in await self._watch.present():
+            self._take(change)
 
-    async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._is_left = True
-        self._news.tell()
-        self._task.cancel()
-        try:
-            await asyncio.wait([self._task.future])
-        finally:
-            await self._watch.__aexit__(exc_type, exc, traceback)
-
-    async def _run(self) -> None:
-        try:
-            async for change in self._watch:
-                self._take(change)
-        except EtcdError as error:
-            self._error = error
-        self._news.tell()
+    async def _follow_on(self) -> None:
+        async for change in self._watch:
+            self._take(change)
 
     def _take(self, change: ServiceChange) -> None:
         if change.type != "removed" and matches(change.service, self._metadata):
@@ -139,11 +113,3 @@ class Resolver:
 
     def _has_healthy(self) -> bool:
         return any(service.is_healthy for service in self.instances)
-
-    def _check(self) -> None:
-        if not self._is_entered:
-            raise RuntimeError("enter the resolver first: async with client.resolver(...) as resolver")
-        if self._is_left:
-            raise RuntimeError("the resolver was left: what it knows is no longer kept up to date")
-        if self._error is not None:
-            raise self._error
