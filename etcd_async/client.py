@@ -130,8 +130,8 @@ class Namespace(Coordination):
 
         Nobody's write is lost: a key that changes meanwhile is looked at again. Each rewritten key gets a new version
         and revision, and keeps its lease. Values that are not encrypted yet are taken with ``allow_plaintext=True``
-        only. It passes over the keys until it finds nothing more to do, so have all writers use the new primary key
-        first.
+        only. It passes over the keys until it finds nothing more to do, eight times at most, so have all writers use
+        the new primary key first.
 
         Args:
             prefix: Which keys; those outside of the `Encryption`'s prefixes are left alone.
@@ -142,6 +142,7 @@ class Namespace(Coordination):
             What was done; ``unreadable`` names the keys that could not be opened, and were left as they are.
 
         Raises:
+            EtcdError: Somebody goes on sealing with another key: even the last pass found such a value.
             RuntimeError: The client has no encryption.
         """
         encryption = self._space.cipher

@@ -13,7 +13,7 @@ from etcd_async import ops
 from etcd_async._keys import END, FIRST, prefix_end, to_bytes, to_key
 from etcd_async._keyspace import Cipher, Keyspace
 from etcd_async._offload import offload
-from etcd_async.errors import DecryptionFailed
+from etcd_async.errors import DecryptionFailed, EtcdError
 from etcd_async.kv import KV
 from etcd_async.types import KeyValue
 
@@ -21,6 +21,8 @@ __all__ = ["Reencrypted", "reencrypt"]
 
 _AT_ONCE: Final = 32  # keys that are rewritten side by side
 _PAGE: Final = 2 * _AT_ONCE  # keys that are read at once: at 1.5 MiB each they fit an answer
+_MOST_PASSES: Final = 8  # two are usual; each of the others follows on a write or a rotation in the midst of the last
+_MOST_TRIES: Final = 8  # for one key, in one pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,8 @@ async def reencrypt(
     """
     Seal again what is not under the primary key; until a pass over all keys finds nothing more to do.
 
+    Each pass that has found something is followed by another, but not for ever.
+
     Args:
         raw: Reads and writes what lies on the server, of the same keys as *space*.
         space: The view whose keys are told of.
@@ -66,17 +70,23 @@ async def reencrypt(
     last = None if after is None else to_key(after, "after")
     if last is not None and not last.startswith(begin):
         raise ValueError(f"after must be a key of the prefix {begin!r}, not {last!r}")
-    await task.run(begin, begin if last is None else last + b"\x00")
-    while task.found_any:
-        await task.run(begin, begin)
-    return task.done
+    start = begin if last is None else last + b"\x00"
+    for _ in range(_MOST_PASSES):
+        await task.run(begin, start)
+        if task.found is None and start == begin:
+            return task.done
+        start = begin
+    raise EtcdError(
+        f"{task.found!r} was not under the primary key in the last of {_MOST_PASSES} passes either: somebody goes on "
+        "sealing with another key; have every process use the primary one, and begin again"
+    )
 
 
 class _Reencryption:
     def __init__(
         self, raw: KV, space: Keyspace, encryption: Cipher, progress: Callable[[Reencrypted], None] | None
     ) -> None:
-        self.found_any = False
+        self.found: bytes | None = None
         self._done = Reencrypted()
         self._unreadable: list[bytes] = []
         self._raw = raw
@@ -90,8 +100,8 @@ class _Reencryption:
         return replace(self._done, unreadable=tuple(self._unreadable))
 
     async def run(self, prefix: bytes, start: bytes) -> None:
-        """Pass once over the keys of *prefix* from *start* on."""
-        self.found_any = False
+        """Pass once over the keys of *prefix* from *start* on; `found` is one for which there was something to do."""
+        self.found = None
         before, self._done = self._done, replace(self._done, examined=0)
         self._unreadable = []
         waiting: list[KeyValue] = []
@@ -124,7 +134,9 @@ class _Reencryption:
 
     async def _renew(self, kv: KeyValue) -> None:
         found: KeyValue | None = kv
-        while found is not None and not self._encryption.is_current(found.value):
+        for _ in range(_MOST_TRIES):
+            if found is None or self._encryption.is_current(found.value):
+                return
             try:
                 value = await offload(len(found.value), self._resealed, found)
             except DecryptionFailed:
@@ -134,10 +146,11 @@ class _Reencryption:
             written = ops.put(found.key, value, ignore_lease=True)
             result = await self._raw.txn([unchanged], [written], [ops.get(found.key)])
             if result.succeeded:
-                self.found_any = True
+                self.found = kv.key
                 self._done = replace(self._done, rewritten=self._done.rewritten + 1)
                 return
             [found] = result.results  # type: ignore[assignment]  # a get's
+        self.found = kv.key  # others were faster each time: the next pass sees to it
 
     def _resealed(self, kv: KeyValue) -> bytes:
         name = self._space.prefix + kv.key

@@ -1,14 +1,29 @@
 """Encryption on a real etcd: what lies there, and what comes back."""
 
 import asyncio
+import itertools
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from typing import Any
 
 import pytest
 
 import etcd_async
-from etcd_async import Client, DecryptionFailed, Reencrypted, UnreadableKeyValue, get, mod_revision, put, txn
+from etcd_async import (
+    Client,
+    DecryptionFailed,
+    EtcdError,
+    KeyValue,
+    Reencrypted,
+    TxnResult,
+    UnreadableKeyValue,
+    get,
+    mod_revision,
+    put,
+    txn,
+)
 from etcd_async.crypto import Encryption, Keyring
+from etcd_async.kv import KV
 from etcd_async.testing import EtcdServer
 from tests.support.live import take, within
 
@@ -327,3 +342,58 @@ async def test_a_write_that_another_made_first_is_kept_by_the_rotation(secret: C
     result = await secret.txn([mod_revision("/s/a") == before.mod_revision], [put("/s/a", "2")])
     assert result.succeeded
     assert (await secret.reencrypt()).rewritten == 0
+
+
+@pytest.mark.parametrize("passes", [2, None])
+async def test_a_rotation_waits_for_others_to_follow_but_not_for_ever(
+    etcd_server: EtcdServer, ring: Keyring, monkeypatch: pytest.MonkeyPatch, passes: int | None
+) -> None:
+    """Before each of the first *passes*, or before every one, somebody writes with the old key."""
+    whole, begun = KV.scan, itertools.count()
+    behind = Keyring.from_json(ring.to_json())
+    ring.set_primary(ring.add_key())
+    async with (
+        Client(etcd_server.endpoint, encryption=Encryption(behind)) as old,
+        Client(etcd_server.endpoint, encryption=Encryption(ring)) as new,
+    ):
+
+        async def scan(self: KV, **options: Any) -> AsyncGenerator[KeyValue, None]:
+            if passes is None or next(begun) < passes:
+                await old.put("/s/a", "v")
+            async for kv in whole(self, **options):
+                yield kv
+
+        monkeypatch.setattr(KV, "scan", scan)
+        if passes is None:
+            with pytest.raises(EtcdError, match="b'/s/a' was not under the primary key in the last of 8 passes"):
+                await within(new.reencrypt(prefix="/s/"))
+        else:
+            assert (await within(new.reencrypt(prefix="/s/"))).rewritten == passes
+
+
+async def test_a_rotation_does_not_fight_for_a_key_for_ever(
+    etcd_server: EtcdServer, ring: Keyring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = KV.txn
+    behind = Keyring.from_json(ring.to_json())
+    ring.set_primary(ring.add_key())
+    async with (
+        Client(etcd_server.endpoint, encryption=Encryption(behind)) as old,
+        Client(etcd_server.endpoint, encryption=Encryption(ring)) as new,
+    ):
+        await old.put("/s/a", "v")
+
+        async def txn(self: KV, *arguments: Any, **options: Any) -> TxnResult:
+            await old.put("/s/a", "v")
+            return await whole(self, *arguments, **options)
+
+        monkeypatch.setattr(KV, "txn", txn)
+        with pytest.raises(EtcdError, match="somebody goes on sealing with another key"):
+            await within(new.reencrypt(prefix="/s/"))
+
+
+async def test_a_rotation_that_goes_on_looks_at_the_keys_before_once_more(secret: Client, ring: Keyring) -> None:
+    """Somebody may have written there with the old key while the rotation was interrupted."""
+    await secret.put_many({"/s/a": "1", "/s/b": "2"})
+    ring.set_primary(ring.add_key())
+    assert (await secret.reencrypt(after="/s/b")).rewritten == 2
