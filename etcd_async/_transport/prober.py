@@ -8,6 +8,7 @@ that is refused, for a token that has expired perhaps, was answered as well.
 from __future__ import annotations
 
 from collections.abc import Callable
+from random import Random
 from typing import Final, Protocol
 
 import anyio
@@ -17,6 +18,7 @@ from etcd_async._pb.etcdserverpb import StatusResponse
 from etcd_async._protocol.endpoints import Endpoint
 from etcd_async._protocol.headers import Metadata
 from etcd_async._protocol.pool import Pool
+from etcd_async._protocol.suspects import Suspects
 from etcd_async._transport.attempts import reason_of
 from etcd_async._transport.channel import Channel
 from etcd_async._transport.failure import AttemptFailed
@@ -50,16 +52,29 @@ class Prober:
         tasks: Whose the probes are.
         clock: Monotonic seconds.
         metadata: Returns the headers of probes: with users, newer etcds tell a stranger nothing.
+        random: For jitter.
     """
 
     def __init__(
-        self, patients: Patients, tasks: Tasks, *, clock: Callable[[], float], metadata: Callable[[], Metadata]
+        self,
+        patients: Patients,
+        tasks: Tasks,
+        *,
+        clock: Callable[[], float],
+        metadata: Callable[[], Metadata],
+        random: Random,
     ) -> None:
         self._patients = patients
         self._tasks = tasks
         self._clock = clock
         self._metadata = metadata
         self._attended: set[Endpoint] = set()
+        self._suspects = Suspects(random)
+
+    def suspect(self, endpoint: Endpoint) -> None:
+        """Probe *endpoint*, which keeps a call waiting, unless it is trusted for having stood a probe lately."""
+        if self._suspects.is_worth_a_probe(endpoint, self._clock()):
+            self.attend(endpoint)
 
     def attend(self, endpoint: Endpoint) -> None:
         """Probe *endpoint*: at once if it is in turn, else when it is due, and until it is back in turn."""
@@ -76,6 +91,8 @@ class Prober:
         try:
             if endpoint in pool.endpoints and not pool.is_aside(endpoint):
                 await self._probe(endpoint)
+                if not pool.is_aside(endpoint):
+                    self._suspects.proved_well(endpoint, self._clock())
             while (due := pool.probe_at(endpoint)) is not None:
                 if due <= self._clock():
                     await self._probe(endpoint)

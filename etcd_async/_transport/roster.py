@@ -72,7 +72,7 @@ class Roster:
         self._tasks = tasks
         self._clock = clock
         self._epoch = time.time() - clock()  # turns the clock's seconds into times of day
-        self._prober = Prober(self, tasks, clock=clock, metadata=metadata)
+        self._prober = Prober(self, tasks, clock=clock, metadata=metadata, random=random)
         self._leaving: set[Channel] = set()
         self._news = asyncio.Event()
         self._on_use: Callable[[], None] | None = None
@@ -121,9 +121,9 @@ class Roster:
             self._notify()
 
     def suspect(self, endpoint: Endpoint) -> None:
-        """Find out whether *endpoint* works: it keeps a call waiting."""
+        """Find out whether *endpoint* works: it keeps a call waiting, or has done so until its deadline."""
         if not self.is_closed and endpoint in self.pool.endpoints:
-            self._prober.attend(endpoint)
+            self._prober.suspect(endpoint)
 
     def replace(self, endpoints: Sequence[Endpoint]) -> None:
         """

@@ -1,6 +1,7 @@
 """Endpoints that are set aside, probed and taken back; new lists of endpoints; and what clients say about them."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -153,6 +154,23 @@ async def test_an_endpoint_that_keeps_a_call_waiting_is_asked_and_stays_in_turn_
         await asyncio.sleep(0)
         assert all(state.is_healthy for state in caller.endpoints())
         assert network.probed == [A]
+
+
+async def test_an_endpoint_that_has_just_proved_well_is_not_asked_again_for_a_while(
+    network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with caller_of(A) as caller:
+        await ask_all(caller)
+        channel_of(network, A).on_slow()
+        await network.until(lambda: network.probed == [A])
+        await settled()
+        channel_of(network, A).on_slow()
+        await settled()
+        assert network.probed == [A]
+        now = time.monotonic()
+        monkeypatch.setattr(caller.roster._prober, "_clock", lambda: now + 60.0)
+        channel_of(network, A).on_slow()
+        await network.until(lambda: network.probed == [A, A])
 
 
 async def test_a_silent_connection_is_left_to_those_who_wait_there_and_the_endpoint_set_aside(
