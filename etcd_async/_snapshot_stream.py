@@ -52,24 +52,30 @@ async def _begin(core: Core, endpoint: Endpoint | None, seconds: float | None) -
     """Open the stream and wait for its first message; where none comes, try the next endpoint, or with a new token."""
     deadline = None if seconds is None else core.clock() + seconds
     tries = 1 + (1 if endpoint else len(core.caller.addresses()))
+    silent: list[Endpoint] = []
     while True:
         tries -= 1
         now = core.clock()
         until = attempt_deadline(deadline, now, repeatable=endpoint is None, untried=tries)
         try:
-            return await _open(core, endpoint, None if until is None else until - now)
+            return await _open(core, endpoint, None if until is None else until - now, silent)
         except EtcdError as error:
             is_late = deadline is not None and core.clock() >= deadline
             if not tries or is_late or not _may_repeat(error):
                 raise
 
 
-async def _open(core: Core, endpoint: Endpoint | None, seconds: float | None) -> tuple[CallStream, bytes | None]:
+async def _open(
+    core: Core, endpoint: Endpoint | None, seconds: float | None, silent: list[Endpoint]
+) -> tuple[CallStream, bytes | None]:
+    """Open the stream, rather not where it is *silent*, and wait for its first message."""
     payload = _codec.encode(SnapshotRequest())
-    stream = await core.caller.open(methods.SNAPSHOT, payload, timeout=seconds, endpoint=endpoint)
+    stream = await core.caller.open(methods.SNAPSHOT, payload, timeout=seconds, endpoint=endpoint, avoid=silent)
     try:
         return stream, await _next(stream, seconds)
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, DeadlineExceeded):
+            silent.append(stream.endpoint)
         stream.cancel()
         raise
 
@@ -77,7 +83,9 @@ async def _open(core: Core, endpoint: Endpoint | None, seconds: float | None) ->
 async def _next(stream: CallStream, seconds: float | None) -> bytes | None:
     with anyio.move_on_after(seconds):
         return await stream.receive()
-    raise DeadlineExceeded(f"{stream.endpoint.text} sent nothing for {max(seconds or 0.0, 0.0):.3g} s")
+    error = DeadlineExceeded(f"{stream.endpoint.text} sent nothing for {max(seconds or 0.0, 0.0):.3g} s")
+    stream.refused(error)
+    raise error
 
 
 def _may_repeat(error: EtcdError) -> bool:

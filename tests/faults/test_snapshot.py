@@ -184,13 +184,14 @@ def silent(_request: Request) -> None:
 
 @asynccontextmanager
 async def scripted(*answers: Callable[[Request], None]) -> AsyncIterator[tuple[str, list[Request]]]:
-    """Yield the endpoint of a server that gives *answers* in turn, and the requests it got."""
+    """Yield the endpoint of a server that gives *answers* in turn, and the requests it got; probes get none."""
     left = list(answers)
     requests: list[Request] = []
 
     def answer(request: Request) -> None:
-        requests.append(request)
-        left.pop(0)(request)
+        if request.path.endswith("/Snapshot"):
+            requests.append(request)
+            left.pop(0)(request)
 
     async with H2Server(answers=answer) as server:
         yield server.endpoint, requests
@@ -238,6 +239,35 @@ async def test_a_silent_member_costs_a_part_of_the_time_only(place: Path) -> Non
             assert saved.endpoint == good
         assert watch.seconds < 1.5
     assert len(requests) == 2
+
+
+async def test_a_member_that_was_silent_is_left_by_later_calls_too(place: Path) -> None:
+    async with (
+        H2Server() as dumb,
+        scripted(whole, whole, whole, whole) as (good, requests),
+        Client([dumb.endpoint, good]) as client,
+    ):
+        for _ in range(2):  # whichever of the two is first in turn
+            assert (await within(client.maintenance.snapshot(place, timeout=1))).endpoint == good
+        await within(is_set_aside(client, dumb.endpoint))
+        asked = len(await snapshots_of(dumb))
+        for _ in range(2):
+            assert (await within(client.maintenance.snapshot(place, timeout=1))).endpoint == good
+        assert asked == len(await snapshots_of(dumb))
+    assert len(requests) == 4
+
+
+async def is_set_aside(client: Client, endpoint: str) -> None:
+    """Wait until calls pass over *endpoint*."""
+    async for state in client.state_changes():
+        if any(each.endpoint == endpoint and not each.is_healthy for each in state.endpoints):
+            return
+
+
+async def snapshots_of(server: H2Server) -> list[Request]:
+    """Return the requests for snapshots that *server* got."""
+    requests = (await server.peer()).requests.values()
+    return [request for request in requests if request.path.endswith("/Snapshot")]
 
 
 async def test_a_member_that_is_named_is_the_only_one_asked(place: Path) -> None:
