@@ -96,7 +96,7 @@ class CompoundKV(KV):
         lease: ops.LeaseLike | None = None,
         timeout: Timeout = CLIENT_DEFAULT,
     ) -> bool:
-        """Write a key unless it exists; return whether it was written."""
+        """Write a key unless it exists, on *lease* if one is given; return whether it was written."""
         result = await self.txn([ops.create_revision(key) == 0], [ops.put(key, value, lease=lease)], timeout=timeout)
         return result.succeeded
 
@@ -159,7 +159,7 @@ class CompoundKV(KV):
         timeout: Timeout = CLIENT_DEFAULT,
     ) -> PutResult:
         """
-        Write many keys at one revision; the result's ``revision`` is that of the (last) transaction.
+        Write many keys, all on *lease* if one is given, at one revision, that of the (last) transaction in the result.
 
         With ``atomic=False`` more keys than fit one transaction are written in several, each on its own.
 

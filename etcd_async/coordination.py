@@ -74,11 +74,23 @@ class Coordination(Services):
         timeout: float | None = None,
         on_loss: OnLoss = "cancel",
     ) -> Lock:
-        """Make a `Lock`: ``async with client.lock("jobs/cleanup", ttl=10) as lock`` enters holding it."""
+        """
+        Make a `Lock`: ``async with client.lock("jobs/cleanup", ttl=10) as lock`` enters holding it.
+
+        Args:
+            name: Of the lock, the same for all who want it; its keys are ``<name>/...`` under the namespace.
+            ttl: Seconds after which others may enter when the holder has died; etcd's minimum is about 2.
+            timeout: Seconds to wait at most, with a `LockTimeout`; None for no limit, 0 for not at all.
+            on_loss: If the lock is lost, ``"cancel"`` the body and raise `LockLost`, or only ``"signal"`` it.
+        """
         return Lock(self, name, ttl=ttl, timeout=timeout, on_loss=on_loss)
 
     def election(self, name: str | bytes, *, identity: str | bytes = b"", ttl: float = DEFAULT_LEASE_TTL) -> Election:
-        """Make an `Election`: ``async with client.election("leader", identity="n1").campaign()`` enters as leader."""
+        """
+        Make an `Election`: ``async with client.election("leader", identity="n1").campaign()`` enters as leader.
+
+        *identity* is what the candidate says on winning; when the leader has died, the next leads after *ttl* seconds.
+        """
         return Election(self, name, identity=identity, ttl=ttl)
 
     def rwlock(
@@ -89,7 +101,11 @@ class Coordination(Services):
         timeout: float | None = None,
         on_loss: OnLoss = "cancel",
     ) -> RWLock:
-        """Make an `RWLock`: ``async with client.rwlock("table").read()``, or ``.write()``, enters holding it."""
+        """
+        Make an `RWLock`: ``async with client.rwlock("table").read()``, or ``.write()``, enters holding it.
+
+        *ttl*, *timeout* and *on_loss* are those of `lock`.
+        """
         return RWLock(self, name, ttl=ttl, timeout=timeout, on_loss=on_loss)
 
     def semaphore(
@@ -101,7 +117,11 @@ class Coordination(Services):
         timeout: float | None = None,
         on_loss: OnLoss = "cancel",
     ) -> Semaphore:
-        """Make a `Semaphore`: ``async with client.semaphore("workers", limit=3)`` enters as one of three at most."""
+        """
+        Make a `Semaphore`: ``async with client.semaphore("workers", limit=3)`` enters as one of three at most.
+
+        All who use it must give the same *limit*. *ttl*, *timeout* and *on_loss* are those of `lock`.
+        """
         return Semaphore(self, name, limit=limit, ttl=ttl, timeout=timeout, on_loss=on_loss)
 
     def barrier(self, name: str | bytes) -> Barrier:
@@ -117,13 +137,22 @@ class Coordination(Services):
         timeout: float | None = None,
         on_loss: OnLoss = "cancel",
     ) -> DoubleBarrier:
-        """Make a `DoubleBarrier`: ``async with client.double_barrier("step", 3)`` enters and leaves with two others."""
+        """
+        Make a `DoubleBarrier`: ``async with client.double_barrier("step", 3)`` enters and leaves with two others.
+
+        *count* is how many enter together. A member that has died counts as having left after *ttl* seconds. *timeout*
+        is for entering, and again for leaving, with a `BarrierTimeout`; *on_loss* is that of `lock`, with `BarrierLost`.
+        """
         return DoubleBarrier(self, name, count, ttl=ttl, timeout=timeout, on_loss=on_loss)
 
     def queue(self, name: str | bytes, *, ttl: float = DEFAULT_LEASE_TTL) -> Queue:
-        """Make a `Queue`: ``await client.queue("jobs").put("1")``, and ``async with client.queue("jobs").claim()``."""
+        """
+        Make a `Queue`: ``await client.queue("jobs").put("1")``, and ``async with client.queue("jobs").claim()``.
+
+        An item whose consumer has died comes back after *ttl* seconds.
+        """
         return Queue(self, name, ttl=ttl)
 
     def priority_queue(self, name: str | bytes, *, ttl: float = DEFAULT_LEASE_TTL) -> PriorityQueue:
-        """Make a `PriorityQueue`: a `Queue` whose ``put`` takes a *priority*, the lowest of which comes first."""
+        """Make a `PriorityQueue`: a `queue` whose ``put`` takes a *priority*, the lowest of which comes first."""
         return PriorityQueue(self, name, ttl=ttl)

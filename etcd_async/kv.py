@@ -216,7 +216,11 @@ class KV:
         prev_kv: bool = False,
         timeout: Timeout = CLIENT_DEFAULT,
     ) -> DeleteResult:
-        """Delete one key, every key of a prefix, or a range (as in `range`); *prev_kv* returns what was deleted."""
+        """
+        Delete one key, every key of a prefix, or a range (with *start*, *end* and *from_key* as in `range`).
+
+        What does not exist is no error: the result's ``deleted`` counts. *prev_kv* returns what was deleted.
+        """
         op = ops.delete(key, prefix=prefix, start=start, end=end, from_key=from_key, prev_kv=prev_kv)
         return await self.do(op, timeout=timeout)
 
