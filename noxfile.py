@@ -21,6 +21,7 @@ VERSION_SENSITIVE = [
     "tests/integration",
     "--ignore=tests/integration/test_testing_plugin.py",
     "tests/faults/test_auth.py",
+    "tests/faults/test_rolling_upgrade.py",
     "tests/faults/test_server_killed.py",
 ]
 
