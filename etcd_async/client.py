@@ -59,7 +59,7 @@ class Namespace(Coordination):
         return Namespace(self._core, self._space.within(to_bytes(prefix, "prefix")))
 
     def register(self, service: Service, *, ttl: float = DEFAULT_SERVICE_TTL) -> Registration:
-        """Make a `Registration` for ``async with``: gone when the block ends, or *ttl* seconds after the process died."""
+        """Make a `Registration` for ``async with``: gone when the block ends, or *ttl* seconds after a crash."""
         return Registration(self, service, ttl=ttl)
 
     async def discover(

@@ -141,7 +141,7 @@ class Coordination(Services):
         Make a `DoubleBarrier`: ``async with client.double_barrier("step", 3)`` enters and leaves with two others.
 
         *count* is how many enter together. A member that has died counts as having left after *ttl* seconds. *timeout*
-        is for entering, and again for leaving, with a `BarrierTimeout`; *on_loss* is that of `lock`, with `BarrierLost`.
+        is for entering and again for leaving, with a `BarrierTimeout`; *on_loss* is that of `lock`, with `BarrierLost`.
         """
         return DoubleBarrier(self, name, count, ttl=ttl, timeout=timeout, on_loss=on_loss)
 
