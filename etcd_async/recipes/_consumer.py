@@ -25,7 +25,7 @@ _TRIES = 4  # items that one transaction tries to claim, since others may be abo
 _MOST_TRIES = 16  # more where there are more of them
 
 
-class Consumer(Contender):
+class Consumer(Contender[ClaimLost]):
     """
     One consumer, from looking for an item to the end of its claim.
 

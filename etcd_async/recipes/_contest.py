@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager, suppress
+from typing import Generic, TypeVar
 
 from etcd_async import ops
 from etcd_async._loss import Loss, guarding
@@ -21,10 +22,12 @@ from etcd_async.services import Services
 from etcd_async.types import KeyValue, RangeResult
 from etcd_async.watch import Filter
 
-__all__ = ["Contender", "is_empty", "look", "until_event", "until_gone"]
+__all__ = ["Contender", "Lost", "is_empty", "look", "until_event", "until_gone"]
+
+Lost = TypeVar("Lost", bound=LeaseLost)
 
 
-class Contender:
+class Contender(Generic[Lost]):
     """
     One contender, from joining the queue to leaving it.
 
@@ -42,7 +45,7 @@ class Contender:
     """
 
     def __init__(
-        self, client: Services, prefix: bytes, ttl: float, lost: type[LeaseLost], *, ahead: bytes | None = None
+        self, client: Services, prefix: bytes, ttl: float, lost: type[Lost], *, ahead: bytes | None = None
     ) -> None:
         self.key: bytes = b""
         self.revision: int = 0
@@ -71,6 +74,12 @@ class Contender:
         """The lease that the key lives on."""
         assert self._lease is not None, "join first"
         return self._lease
+
+    async def lost(self) -> Lost:
+        """Wait until the lease or the key is lost and return why."""
+        reason = await self.loss.wait()
+        assert isinstance(reason, self._lost)
+        return reason
 
     async def join(self, value: bytes = b"") -> None:
         """Take a place at the end of the queue."""

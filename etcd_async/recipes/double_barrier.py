@@ -15,13 +15,14 @@ from etcd_async._loss import Guard, OnLoss, check_on_loss, guarding
 from etcd_async.errors import BarrierFull, BarrierLost, BarrierTimeout, ClientClosed, Compacted, EtcdError, Unavailable
 from etcd_async.lease import check_ttl
 from etcd_async.recipes._contest import Contender, is_empty, look, until_event, until_gone
+from etcd_async.recipes._standing import Losable
 from etcd_async.services import Services
 from etcd_async.types import KeyValue, RangeResult
 
 __all__ = ["DoubleBarrier"]
 
 
-class DoubleBarrier:
+class DoubleBarrier(Losable[BarrierLost]):
     """
     Lets *count* members in when all have come, and out when all are done; made by ``client.double_barrier(name, 3)``.
 
@@ -63,7 +64,7 @@ class DoubleBarrier:
         self._on_loss = on_loss
         self._waiters = self.name + b"/waiters/"
         self._ready = self.name + b"/ready"
-        self._member: Contender | None = None
+        self._contender: Contender[BarrierLost] | None = None
         self._mark: KeyValue | None = None  # the key that says that the round is complete
         self._guard: Guard | None = None
 
@@ -71,17 +72,6 @@ class DoubleBarrier:
     def key(self) -> bytes:
         """The key that stands for this member."""
         return self._present.key
-
-    @property
-    def is_lost(self) -> bool:
-        """True once this member's lease or key is lost, other than by leaving."""
-        return self._member is not None and self._member.is_lost
-
-    async def lost(self) -> BarrierLost:
-        """Wait until this member's lease or key is lost and return why."""
-        reason = await self._present.loss.wait()
-        assert isinstance(reason, BarrierLost)
-        return reason
 
     async def enter(self) -> None:
         """
@@ -92,9 +82,9 @@ class DoubleBarrier:
             BarrierTimeout: Not enough came in time; nothing of the attempt stays behind.
             BarrierLost: The lease was lost while waiting.
         """
-        if self._member is not None or self._guard is not None:
+        if self._contender is not None or self._guard is not None:
             raise RuntimeError(f"this object for barrier {self.name!r} is in use: make another")
-        member = self._member = Contender(self._client, self._waiters, self._ttl, BarrierLost)
+        member = self._contender = Contender(self._client, self._waiters, self._ttl, BarrierLost)
         try:
             with anyio.move_on_after(self._timeout) as limit:
                 await self._join(member)
@@ -112,7 +102,7 @@ class DoubleBarrier:
         Raises:
             BarrierTimeout: Others stayed inside; this member has left.
         """
-        if self._member is None:
+        if self._contender is None:
             return
         await self._go()
         with anyio.move_on_after(self._timeout) as limit:
@@ -143,12 +133,12 @@ class DoubleBarrier:
         guard.raise_loss(exc, swallowed)
 
     @property
-    def _present(self) -> Contender:
-        if self._member is None:
+    def _present(self) -> Contender[BarrierLost]:
+        if self._contender is None:
             raise RuntimeError(f"not inside of barrier {self.name!r}")
-        return self._member
+        return self._contender
 
-    async def _join(self, member: Contender) -> None:
+    async def _join(self, member: Contender[BarrierLost]) -> None:
         """Join the round that gathers; none does from when one is complete until its last member has left."""
         while not await member.join_if([ops.create_revision(self._ready) == 0]):
             # Members that died all could not take the mark with them.
@@ -157,7 +147,7 @@ class DoubleBarrier:
             if not found.succeeded and found.results[0] is not None:
                 raise BarrierFull(f"barrier {self.name!r} is in use by {self.count} others")
 
-    async def _opened_for(self, member: Contender) -> KeyValue:
+    async def _opened_for(self, member: Contender[BarrierLost]) -> KeyValue:
         """
         Wait until the round is complete, and return the mark that says so.
 
@@ -171,7 +161,7 @@ class DoubleBarrier:
             raise self._full()
         return mark
 
-    async def _mark_if_made(self, member: Contender) -> KeyValue | None:
+    async def _mark_if_made(self, member: Contender[BarrierLost]) -> KeyValue | None:
         """Return the mark, or None after making it or waiting until it may have been made."""
         mark, members, revision = await self._look(member)
         if mark is not None:
@@ -185,7 +175,7 @@ class DoubleBarrier:
                 await until_event(self._client, self._ready, revision, but="no_delete")
         return None
 
-    async def _look(self, member: Contender) -> tuple[KeyValue | None, int, int]:
+    async def _look(self, member: Contender[BarrierLost]) -> tuple[KeyValue | None, int, int]:
         """Return the mark, how many members there are up to *member*, and as of which revision."""
         found = await look(self._client, ops.range(prefix=self.name + b"/"))
         present = {kv.key: kv for kv in found}
@@ -193,7 +183,7 @@ class DoubleBarrier:
         waiters = [kv for kv in found if kv.key.startswith(self._waiters)]
         return present.get(self._ready), sum(kv.create_revision <= member.revision for kv in waiters), found.revision
 
-    async def _open(self, member: Contender) -> None:
+    async def _open(self, member: Contender[BarrierLost]) -> None:
         when = [member.owned, ops.create_revision(self._ready) == 0]
         try:
             await self._client.txn(when, [ops.put(self._ready, str(member.revision))])
@@ -203,7 +193,7 @@ class DoubleBarrier:
 
     async def _go(self) -> None:
         """Take this member's key away, and as the last one the mark with it; carried out also if that is cancelled."""
-        member, self._member = self._member, None
+        member, self._contender = self._contender, None
         if member is None:
             return
         member.retire()
@@ -215,7 +205,7 @@ class DoubleBarrier:
         finally:
             await member.leave()
 
-    async def _take_away(self, member: Contender) -> None:
+    async def _take_away(self, member: Contender[BarrierLost]) -> None:
         key = member.key
         end = prefix_end(self._waiters)
         alone = [is_empty(self._waiters, key), is_empty(key + b"\x00", end)]

@@ -16,6 +16,7 @@ from etcd_async.lease import check_ttl
 from etcd_async.options import CLIENT_DEFAULT, Timeout
 from etcd_async.recipes._contest import Contender
 from etcd_async.recipes._follow import Follow
+from etcd_async.recipes._standing import Standing
 from etcd_async.recipes.ticket import Ticket
 from etcd_async.services import Services
 from etcd_async.types import KeyValue
@@ -106,11 +107,19 @@ class Election:
         return self.name + b"/"
 
 
-class Leadership:
+class Leadership(Standing[LeadershipLost]):
     """A candidacy, and on winning the leader's term; made by `Election.campaign`."""
 
+    _contender: Contender[LeadershipLost]
+
     def __init__(
-        self, client: Services, contender: Contender, value: bytes, *, timeout: float | None, on_loss: OnLoss
+        self,
+        client: Services,
+        contender: Contender[LeadershipLost],
+        value: bytes,
+        *,
+        timeout: float | None,
+        on_loss: OnLoss,
     ) -> None:
         check_on_loss(on_loss)
         check_patience(timeout)
@@ -122,39 +131,13 @@ class Leadership:
         self._is_entered = self._is_over = False
 
     @property
-    def key(self) -> bytes:
-        """The key that stands for this candidate."""
-        return self._candidate.key
-
-    @property
-    def fencing_token(self) -> int:
-        """A number that is higher for each leader after the one before."""
-        return self._candidate.revision
-
-    @property
-    def owned(self) -> ops.Compare:
-        """Holds in a transaction only while this candidate's key stands: for ``client.txn(when=[...])``."""
-        return self._candidate.owned
-
-    @property
-    def is_lost(self) -> bool:
-        """True once the leadership was lost, other than by leaving."""
-        return self._contender.is_lost
-
-    async def lost(self) -> LeadershipLost:
-        """Wait until the leadership is lost and return why."""
-        reason = await self._contender.loss.wait()
-        assert isinstance(reason, LeadershipLost)
-        return reason
-
-    @property
     def ticket(self) -> Ticket:
         """
         What to store to go on after a restart: see `Election.resume`. It is the same for the whole term.
 
         It must be stored when the process may be killed; one that ends in an orderly way can `suspend`.
         """
-        return Ticket(self.key, self._candidate.lease.id, self._candidate.revision)
+        return Ticket(self.key, self._present.lease.id, self._present.revision)
 
     async def suspend(self) -> Ticket:
         """
@@ -190,7 +173,7 @@ class Leadership:
         word = to_bytes(value)
         if self._is_over:  # the key may stand all the same: suspended, it is for another process to speak
             raise LeadershipLost("the term is over")
-        said = ops.put(self.key, word, lease=self._candidate.lease)
+        said = ops.put(self.key, word, lease=self._present.lease)
         result = await self._client.txn([self.owned], [said], timeout=timeout)
         if not result.succeeded:
             raise LeadershipLost("its key was deleted")
@@ -223,7 +206,7 @@ class Leadership:
         self._guard.raise_loss(exc, swallowed)
 
     @property
-    def _candidate(self) -> Contender:
+    def _present(self) -> Contender[LeadershipLost]:
         if not self._contender.key:
             raise RuntimeError("enter the candidacy first: async with election.campaign() as leadership")
         return self._contender
@@ -240,7 +223,7 @@ class Leadership:
             raise ElectionTimeout(f"others stayed ahead for {self._timeout:g} s")
 
 
-class _Returning(Contender):
+class _Returning(Contender[LeadershipLost]):
     """A candidate whose place in the queue is there already, left by another process."""
 
     def __init__(self, client: Services, prefix: bytes, ticket: Ticket) -> None:

@@ -8,16 +8,16 @@ from typing import Self
 
 import anyio
 
-from etcd_async import ops
 from etcd_async._keys import check_patience
 from etcd_async._loss import Guard, OnLoss, check_on_loss
 from etcd_async.errors import LockLost, LockTimeout
 from etcd_async.recipes._contest import Contender
+from etcd_async.recipes._standing import Standing
 
 __all__ = ["Holding"]
 
 
-class Holding:
+class Holding(Standing[LockLost]):
     """
     A place in a queue, and on reaching its head the right to go on; a `Lock`, or made by an `RWLock` or a `Semaphore`.
 
@@ -32,7 +32,9 @@ class Holding:
     that is cancelled or times out leaves no key and no lease behind, and one whose lease is lost fails at once.
     """
 
-    def __init__(self, label: str, begin: Callable[[], Contender], *, timeout: float | None, on_loss: OnLoss) -> None:
+    def __init__(
+        self, label: str, begin: Callable[[], Contender[LockLost]], *, timeout: float | None, on_loss: OnLoss
+    ) -> None:
         check_on_loss(on_loss)
         check_patience(timeout)
         self._label = label
@@ -40,39 +42,13 @@ class Holding:
         self._timeout = timeout
         self._on_loss = on_loss
         self._busy = False
-        self._contender: Contender | None = None
+        self._contender: Contender[LockLost] | None = None
         self._guard: Guard | None = None
 
     @property
     def is_held(self) -> bool:
         """True from acquiring to releasing, also if it was lost in between."""
         return self._contender is not None
-
-    @property
-    def key(self) -> bytes:
-        """The key that stands for this holder."""
-        return self._held.key
-
-    @property
-    def fencing_token(self) -> int:
-        """A number that is higher for whoever came later: the revision that created `key`."""
-        return self._held.revision
-
-    @property
-    def owned(self) -> ops.Compare:
-        """Holds in a transaction only while this holder has it: ``client.txn(when=[lock.owned], then=[...])``."""
-        return self._held.owned
-
-    @property
-    def is_lost(self) -> bool:
-        """True once what was held is no longer."""
-        return self._contender is not None and self._contender.is_lost
-
-    async def lost(self) -> LockLost:
-        """Wait until it is lost and return why."""
-        reason = await self._held.loss.wait()
-        assert isinstance(reason, LockLost)
-        return reason
 
     async def acquire(self) -> None:
         """
@@ -119,7 +95,7 @@ class Holding:
 
     async def __aenter__(self) -> Self:
         await self.acquire()
-        self._guard = Guard(self._held.loss, self._on_loss)
+        self._guard = Guard(self._present.loss, self._on_loss)
         self._guard.open()
         return self
 
@@ -135,18 +111,18 @@ class Holding:
         guard.raise_loss(exc, swallowed)
 
     @property
-    def _held(self) -> Contender:
+    def _present(self) -> Contender[LockLost]:
         if self._contender is None:
             raise RuntimeError(f"{self._label} is not held")
         return self._contender
 
-    def _begin(self) -> Contender:
+    def _begin(self) -> Contender[LockLost]:
         if self._busy or self._contender is not None or self._guard is not None:
             raise RuntimeError(f"this object for {self._label} is in use: make another")
         self._busy = True
         return self._new_contender()
 
-    async def _end(self, contender: Contender) -> None:
+    async def _end(self, contender: Contender[LockLost]) -> None:
         self._busy = False
         if self._contender is not contender:
             await contender.leave()

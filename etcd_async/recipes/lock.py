@@ -40,5 +40,5 @@ class Lock(Holding):
         self._ttl = check_ttl(ttl)
         super().__init__(f"lock {self.name!r}", self._enlist, timeout=timeout, on_loss=on_loss)
 
-    def _enlist(self) -> Contender:
+    def _enlist(self) -> Contender[LockLost]:
         return Contender(self._client, self.name + b"/", self._ttl, LockLost)

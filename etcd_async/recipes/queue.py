@@ -15,6 +15,7 @@ from etcd_async.lease import check_ttl
 from etcd_async.options import CLIENT_DEFAULT, Timeout
 from etcd_async.recipes._consumer import Consumer
 from etcd_async.recipes._queue_keys import LOWEST, QueueKeys, priority_of
+from etcd_async.recipes._standing import Standing
 from etcd_async.services import Services
 from etcd_async.types import KeyValue
 
@@ -106,7 +107,7 @@ class PriorityQueue(Queue):
         return await self._put(value, priority, timeout)
 
 
-class Claim:
+class Claim(Standing[ClaimLost]):
     """
     An item and the right to work on it; made by `Queue.claim`.
 
@@ -120,10 +121,12 @@ class Claim:
     takes the item out of the queue in one step, once and for all.
     """
 
+    _contender: Consumer
+
     def __init__(self, consumer: Consumer, name: bytes, *, timeout: float | None, on_loss: OnLoss) -> None:
         check_on_loss(on_loss)
         check_patience(timeout)
-        self._consumer = consumer
+        self._contender = consumer
         self._name = name
         self._timeout = timeout
         self._guard = Guard(consumer.loss, on_loss)
@@ -133,7 +136,7 @@ class Claim:
     @property
     def kv(self) -> KeyValue:
         """The item as it lies in etcd; its ``text()`` and ``json()`` read the value."""
-        item = self._claimed.item
+        item = self._present.item
         assert item is not None, "claimed"
         return item
 
@@ -152,27 +155,6 @@ class Claim:
         """The priority that it was put with; 0 in a plain queue."""
         return priority_of(self.key)
 
-    @property
-    def fencing_token(self) -> int:
-        """A number that is higher for whoever claimed the item later."""
-        return self._claimed.revision
-
-    @property
-    def owned(self) -> ops.Compare:
-        """Holds in a transaction only while the item is claimed by this consumer: for ``client.txn(when=[...])``."""
-        return self._claimed.owned
-
-    @property
-    def is_lost(self) -> bool:
-        """True once the claim was lost, other than by ending it."""
-        return self._consumer.is_lost
-
-    async def lost(self) -> ClaimLost:
-        """Wait until the claim is lost and return why."""
-        reason = await self._consumer.loss.wait()
-        assert isinstance(reason, ClaimLost)
-        return reason
-
     async def acknowledge(self, *, timeout: Timeout = CLIENT_DEFAULT) -> None:
         """
         Delete the item before the body ends: its work is done. Harmless if the claim was ended already.
@@ -186,7 +168,7 @@ class Claim:
         """
         if self._is_over:
             return
-        consumer = self._claimed
+        consumer = self._present
         self._is_over = True
         try:
             await consumer.settle(timeout)
@@ -196,7 +178,7 @@ class Claim:
     async def release(self) -> None:
         """Put the item back before the body ends. Harmless if the claim was ended already."""
         self._is_over = True
-        await self._consumer.leave()
+        await self._contender.leave()
 
     async def __aenter__(self) -> Self:
         if self._is_entered:
@@ -223,17 +205,17 @@ class Claim:
             self._guard.raise_loss(exc, swallowed)
 
     @property
-    def _claimed(self) -> Consumer:
-        if self._consumer.item is None:
+    def _present(self) -> Consumer:
+        if self._contender.item is None:
             raise RuntimeError("nothing is claimed yet: async with queue.claim() as item")
-        return self._consumer
+        return self._contender
 
     async def _obtain(self) -> None:
         if self._timeout == 0:
-            if not await self._consumer.try_take():
+            if not await self._contender.try_take():
                 raise QueueTimeout(f"there is nothing to claim in the queue {self._name!r}")
             return
         with anyio.move_on_after(self._timeout) as limit:
-            await self._consumer.take()
+            await self._contender.take()
         if limit.cancelled_caught:
             raise QueueTimeout(f"there was nothing to claim in the queue {self._name!r} for {self._timeout:g} s")

@@ -58,7 +58,7 @@ class RWLock:
         return self._holding("for writing", b"/write/", ahead=b"/")
 
     def _holding(self, purpose: str, place: bytes, *, ahead: bytes) -> Holding:
-        def enlist() -> Contender:
+        def enlist() -> Contender[LockLost]:
             return Contender(self._client, self.name + place, self._ttl, LockLost, ahead=self.name + ahead)
 
         label = f"lock {self.name!r} {purpose}"

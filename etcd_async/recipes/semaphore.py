@@ -52,11 +52,11 @@ class Semaphore(Holding):
         self._ttl = check_ttl(ttl)
         super().__init__(f"semaphore {self.name!r}", self._enlist, timeout=timeout, on_loss=on_loss)
 
-    def _enlist(self) -> Contender:
+    def _enlist(self) -> Contender[LockLost]:
         return _Permit(self._client, self.name, self.limit, self._ttl)
 
 
-class _Permit(Contender):
+class _Permit(Contender[LockLost]):
     """A contender that may go ahead as soon as fewer than *limit* are before it."""
 
     def __init__(self, client: Services, name: bytes, limit: int, ttl: float) -> None:
