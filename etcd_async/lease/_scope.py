@@ -147,7 +147,8 @@ class Lease:
 
     async def _revoke(self, after: Background[LeaseGrant] | None = None) -> None:
         """
-        Revoke the lease, *after* the answer to its grant if that is still to come; wait for it, but not for long.
+        Revoke the lease, *after* the answer to its grant if that is still to come; wait for it, but not for long, and
+        not at all where it is lost: whoever is to hear of that has waited for long enough.
 
         A task of its own does it, for as long as it takes: a cancellation of the one that waits must not leave the
         lease, and all that hangs on it, to run out by itself. (A shielded scope would hold off only cancellations by
@@ -160,7 +161,8 @@ class Lease:
         except ClientClosed as error:
             self._note_unrevoked(error)
         else:
-            await finish(revocation)
+            if not self.loss.is_lost:
+                await finish(revocation)
 
     async def _revoke_now(self, after: Background[LeaseGrant] | None = None) -> None:
         if after is not None and not await _may_have_granted(after):

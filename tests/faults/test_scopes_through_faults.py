@@ -5,6 +5,7 @@ import time
 import pytest
 
 from etcd_async import Client, LeaseLost, LeaseNotFound, Service, TransportOptions
+from etcd_async.options import CLEANUP_TIMEOUT
 from etcd_async.testing import EtcdServer, FaultProxy
 from tests.faults.support import Stopwatch, turns
 from tests.support.live import forever, running, take, until, within
@@ -43,10 +44,19 @@ async def test_a_lease_on_a_server_that_stays_down_is_lost_in_its_term(server: E
     watch = Stopwatch()
     with pytest.raises(LeaseLost) as caught:
         await within(hold())
-    assert watch.seconds < 2 + 2.5  # the term, and the vain attempt to revoke it
+    assert watch.seconds < 2 + 2.5
     assert caught.value.__cause__ is not None
     await server.start()
     assert await client.get("/k", timeout=10) is None
+
+
+async def test_a_loss_is_told_without_waiting_for_a_server_that_does_not_answer(server: EtcdServer) -> None:
+    async with FaultProxy(server.endpoint) as proxy, Client(proxy.endpoint) as client:
+        async with client.lock("x", ttl=3, on_loss="signal") as lock:
+            proxy.blackhole()
+            await within(lock.lost())
+            watch = Stopwatch()
+        assert watch.seconds < CLEANUP_TIMEOUT
 
 
 async def test_a_watch_brings_what_came_before_during_and_after_the_restart(server: EtcdServer, client: Client) -> None:
