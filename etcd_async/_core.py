@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Protocol
 from weakref import ref
 
 import anyio
@@ -11,13 +12,19 @@ import anyio
 from etcd_async._keeper import Keeper
 from etcd_async._keys import check_timeout
 from etcd_async._transport.caller import Caller
-from etcd_async._transport.connection import Connection
 from etcd_async._transport.tasks import Tasks
 from etcd_async._watcher import Watcher
 from etcd_async.errors import ClientClosed, EtcdError
 from etcd_async.options import CLIENT_DEFAULT, FAREWELL_TIMEOUT, Timeout
 
 __all__ = ["Core"]
+
+
+class Reached(Protocol):
+    """The connection to a server, as far as it matters for what is known of the server."""
+
+    is_usable: bool
+    """False once it takes no new calls."""
 
 
 class Core:
@@ -36,7 +43,7 @@ class Core:
         self.clock: Callable[[], float] = time.monotonic
         self.keeper: Keeper = Keeper(caller, tasks, self.clock)
         self.watcher: Watcher = Watcher(caller, tasks, self.clock)
-        self._pager: Callable[[], Connection | None] = lambda: None
+        self._pager: Callable[[], Reached | None] = lambda: None
 
     @property
     def streams_ranges(self) -> bool:
@@ -44,7 +51,7 @@ class Core:
         pager = self._pager()
         return pager is None or not pager.is_usable
 
-    def reads_in_pages(self, connection: Connection) -> None:
+    def reads_in_pages(self, connection: Reached) -> None:
         """Take note that the server at the other end of *connection* does not know RangeStream."""
         self._pager = ref(connection)
 
