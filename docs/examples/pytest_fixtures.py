@@ -7,10 +7,10 @@ from importlib.metadata import entry_points
 # --8<-- [start:test]
 import pytest
 
-from etcd_async import Client
+from etcd_async import Client, Namespace
 
 
-async def count_visit(client: Client, page: str) -> int:
+async def count_visit(client: Namespace, page: str) -> int:
     """The code under test: count a visit of a page, and return how many there were."""
     written = await client.put(f"/visits/{page}", "visited", prev_kv=True)
     return written.prev_kv.version + 1 if written.prev_kv else 1
@@ -21,10 +21,15 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
+@pytest.fixture
+def client(etcd_client: Client, request: pytest.FixtureRequest) -> Namespace:
+    return etcd_client.namespaced(f"/tests/{request.node.nodeid}/")  # keys that no other test has
+
+
 @pytest.mark.anyio
-async def test_visits_are_counted(etcd_client: Client) -> None:
-    assert await count_visit(etcd_client, "home") == 1
-    assert await count_visit(etcd_client, "home") == 2
+async def test_visits_are_counted(client: Namespace) -> None:
+    assert await count_visit(client, "home") == 1
+    assert await count_visit(client, "home") == 2
 
 
 # --8<-- [end:test]
