@@ -9,7 +9,7 @@ from etcd_async._keys import check_timeout
 from etcd_async._protocol.endpoints import Endpoint, parse
 from etcd_async.options import TLS, Credentials
 
-__all__ = ["check_default_timeout", "check_interval", "check_tls", "credentials", "own_token", "parsed"]
+__all__ = ["check_default_timeout", "check_interval", "check_kind", "credentials", "own_token", "parsed"]
 
 
 def parsed(endpoints: str | Sequence[str], tls: TLS | None) -> list[Endpoint]:
@@ -65,10 +65,10 @@ def own_token(token: str | None, user: str | None) -> str | None:
     return token
 
 
-def check_tls(tls: TLS | None) -> None:
-    """Raise if *tls* is something else, such as an ``ssl.SSLContext``."""
-    if not isinstance(tls, TLS | None):
-        raise TypeError(f"tls must be a TLS, not {type(tls).__name__}")
+def check_kind(name: str, given: object, kind: type, called: str) -> None:
+    """Raise unless *given* is None or of *kind*, which users know as *called*."""
+    if not isinstance(given, kind | None):
+        raise TypeError(f"{name} must be {called}, not {type(given).__name__}")
 
 
 def check_default_timeout(timeout: float | None) -> None:

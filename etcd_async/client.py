@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
 
-from etcd_async._arguments import check_default_timeout, check_interval, check_tls, credentials, own_token, parsed
+from etcd_async._arguments import check_default_timeout, check_interval, check_kind, credentials, own_token, parsed
 from etcd_async._core import Core
 from etcd_async._keys import to_bytes
 from etcd_async._keyspace import Cipher, Keyspace
@@ -232,12 +232,10 @@ class Client(Namespace, Servers):
         check_default_timeout(timeout)
         check_interval(endpoint_sync)
         prefix = to_bytes(namespace, "namespace")
-        check_tls(tls)
+        check_kind("tls", tls, TLS, "a TLS")
         addresses = parsed(endpoints, tls)
-        if not isinstance(transport, TransportOptions | None):
-            raise TypeError(f"transport must be a TransportOptions, not {type(transport).__name__}")
-        if not isinstance(encryption, Cipher | None):
-            raise TypeError(f"encryption must be an Encryption, not {type(encryption).__name__}")
+        check_kind("transport", transport, TransportOptions, "a TransportOptions")
+        check_kind("encryption", encryption, Cipher, "an Encryption")
         tasks = Tasks(self._crashed)
         if telemetry is not None and not hasattr(telemetry, "caller"):
             raise TypeError(f"telemetry must be a Telemetry, not {type(telemetry).__name__}")
