@@ -21,14 +21,7 @@ from etcd_async.coordination import Coordination
 from etcd_async.errors import ClientClosed
 from etcd_async.kv import KV
 from etcd_async.maintenance import Maintenance
-from etcd_async.options import (
-    CLIENT_DEFAULT,
-    DEFAULT_SERVICE_TTL,
-    DEFAULT_TIMEOUT,
-    TLS,
-    Timeout,
-    TransportOptions,
-)
+from etcd_async.options import CLIENT_DEFAULT, DEFAULT_SERVICE_TTL, DEFAULT_TIMEOUT, TLS, Timeout, TransportOptions
 from etcd_async.recipes.cache import Cache
 from etcd_async.recipes.discovery import ServiceWatch, discover
 from etcd_async.recipes.mirror import Mirror
