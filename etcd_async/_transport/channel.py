@@ -13,6 +13,7 @@ from etcd_async._protocol.endpoints import Endpoint
 from etcd_async._protocol.headers import Metadata, request_block, timeout_field
 from etcd_async._transport.calls import Unary, check_size
 from etcd_async._transport.connector import Connector
+from etcd_async._transport.loops import check_loop
 from etcd_async._transport.stream import Stream
 from etcd_async.errors import DeadlineExceeded
 from etcd_async.options import TLS, Backoff, TransportOptions
@@ -104,6 +105,7 @@ class Channel:
             RequestTooLarge: *payload* is larger than ``max_send_bytes``; nothing was sent.
             ClientClosed: The channel was closed.
         """
+        check_loop(self._loop)
         check_size(payload, self._options.max_send_bytes)
         connection = self._connector.current
         if connection is None or not connection.is_usable:
@@ -154,6 +156,7 @@ class Channel:
             DeadlineExceeded: *deadline* passed before the stream was open.
             ClientClosed: The channel was closed.
         """
+        check_loop(self._loop)
         connection = await self._connector.connected(deadline, patience)
         stream = Stream(
             self._block(path, metadata, deadline),
@@ -180,7 +183,13 @@ class Channel:
         await self._connector.wait_closed()
 
     async def aclose(self) -> None:
-        """End every call and stream with `ClientClosed`, say goodbye and let go, within about a second."""
+        """
+        End every call and stream with `ClientClosed`, say goodbye and let go, within about a second.
+
+        Where the loop is closed nothing goes on any more.
+        """
+        if self._loop.is_closed():
+            return
         self._stop_looking()
         self._connector.close()
         await self._connector.wait_closed()

@@ -15,6 +15,7 @@ from typing import Any, Generic, TypeVar
 
 import anyio
 
+from etcd_async._transport.loops import check_loop
 from etcd_async.errors import ClientClosed, EtcdError
 
 T = TypeVar("T")
@@ -88,9 +89,12 @@ class Tasks:
 
         Raises:
             ClientClosed: `aclose` was called, or a task crashed.
+            RuntimeError: The tasks run in another event loop.
         """
         if self._is_closed:
             raise ClientClosed
+        if self._owner is not None:
+            check_loop(self._owner.get_loop())
         background = Background(name, work)
         self._starting.append(background)
         self._news.set()
