@@ -5,7 +5,7 @@ import json
 import os
 from collections.abc import Callable
 
-from etcd_async import Client, Compacted
+from etcd_async import Batch, Client, Compacted
 
 ENDPOINT = os.environ.get("ETCD_ENDPOINT", "http://localhost:2379")
 
@@ -58,15 +58,19 @@ async def follow_from_the_present(client: Client, apply: Callable[[dict[bytes, b
         try:
             async with client.watch(prefix="/settings/", start_revision=present.revision + 1) as watch:
                 async for batch in watch.batches():  # what was written in one step is applied in one
-                    for event in batch.events:
-                        if event.type == "put":
-                            settings[event.kv.key] = event.kv.value
-                        else:
-                            settings.pop(event.kv.key, None)
+                    bring_up_to(settings, batch)
                     if not apply(settings):
                         return
         except Compacted:
             print("cut off for so long that the history is gone: reading everything again")
+
+
+def bring_up_to(settings: dict[bytes, bytes], batch: Batch) -> None:
+    for event in batch.events:
+        if event.type == "put":
+            settings[event.kv.key] = event.kv.value
+        else:
+            settings.pop(event.kv.key, None)
 
 
 # --8<-- [end:follow]

@@ -228,17 +228,20 @@ class Registration:
 
     async def _deletion_seen(self) -> bool:
         """Wait for the deletion; False to begin again, since the history in between is compacted away."""
-        watch = self._client.watch(self._key, start_revision=self._revision + 1, filters=("no_put",))
         try:
-            async with watch:
-                async for event in watch:
-                    if event.revision > self._revision:
-                        return True
+            return await self._deletion_heard()
         except Compacted:
             found = await self._client.get(self._key, keys_only=True)
             if found is None:
                 return True
             self._revision = max(self._revision, found.mod_revision)
+        return False
+
+    async def _deletion_heard(self) -> bool:
+        async with self._client.watch(self._key, start_revision=self._revision + 1, filters=("no_put",)) as watch:
+            async for event in watch:
+                if event.revision > self._revision:
+                    return True
         return False
 
     async def _register_stubbornly(self) -> None:

@@ -140,17 +140,22 @@ class Transaction:
             raise RuntimeError("this attempt of the transaction is over: its function has returned")
 
     async def _fetch(self, keys: Sequence[bytes]) -> None:
-        """Read *keys* ahead, the first one alone where it decides of which revision all are."""
+        """Read *keys* ahead."""
         try:
-            if self._level.reads_one_revision:
-                async with self._first:
-                    if not self._revision:
-                        await self._read(keys[0])
-                        keys = keys[1:]
-            await _side_by_side(self._read, keys)
+            await _side_by_side(self._read, await self._after_first(keys))
         except Compacted:  # the revision of the first read is gone: all must be read again
             self._is_stale = True
             raise
+
+    async def _after_first(self, keys: Sequence[bytes]) -> Sequence[bytes]:
+        """Read the first of *keys* alone if it decides of which revision all are, and return those still to be read."""
+        if not self._level.reads_one_revision:
+            return keys
+        async with self._first:
+            if self._revision:
+                return keys
+            await self._read(keys[0])
+            return keys[1:]
 
     async def _read(self, key: bytes) -> None:
         found = await self._range(ops.Range(key, revision=self._revision, serializable=self._revision > 0))
