@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import AsyncExitStack, aclosing
 from typing import Final
@@ -13,6 +12,7 @@ import anyio
 from etcd_async import ops
 from etcd_async._keys import check_patience, to_bytes, to_key
 from etcd_async.errors import Compacted, DeadlineExceeded, DecryptionFailed, EtcdError
+from etcd_async.recipes._checkpoint import Checkpoint
 from etcd_async.recipes._kept import Kept
 from etcd_async.recipes._patience import Pauses, is_transient
 from etcd_async.recipes._pieces import MOST_OPS, pieces
@@ -38,7 +38,9 @@ class Mirror(Kept):
     are not copied, nor is the key that is named as the source's prefix if the target's is empty: it has no name there.
 
     With *checkpoint*, a key on the target that is written along with the data, a later mirror goes on where this one
-    stopped; if the history from there on is gone, everything is compared again.
+    stopped; if the history from there on is gone, everything is compared again. It also fences the copy: a transaction
+    that timed out and is carried out late does nothing, and when another mirror begins with the same checkpoint, this
+    one ends with an `EtcdError` instead of its next step. Without it neither is so.
 
     A side that is out of reach, or has no space, is waited for. Any other error ends the mirror: `wait_for` and `wait`
     raise it.
@@ -63,16 +65,17 @@ class Mirror(Kept):
         self._target = target
         self._from = to_bytes(source_prefix, "source_prefix")
         self._to = to_bytes(target_prefix, "target_prefix")
-        self._checkpoint = None if checkpoint is None else to_key(checkpoint, "checkpoint")
-        if self._checkpoint is not None and self._checkpoint.startswith(self._to):
+        key = None if checkpoint is None else to_key(checkpoint, "checkpoint")
+        if key is not None and key.startswith(self._to):
             raise ValueError("checkpoint must lie outside of target_prefix, which holds the copy and nothing else")
         if _overlap(source, self._from, target, self._to):
             raise ValueError("source_prefix and target_prefix must not overlap: one would overwrite the other")
-        if self._checkpoint is not None and _overlap(source, self._from, target, self._checkpoint):
+        if key is not None and _overlap(source, self._from, target, key):
             raise ValueError("checkpoint must lie outside of source_prefix: writing it would be a change to copy")
+        self._checkpoint = None if key is None else Checkpoint(target, key)
         self._revision = 0
         self._begin_at: int | None = None
-        self._has_read_checkpoint = False
+        self._has_checkpoint = False
         self._pauses = Pauses()
 
     @property
@@ -126,9 +129,9 @@ class Mirror(Kept):
 
     async def _mirror(self) -> None:
         """Go on from where it stopped; whatever ends this, it can begin again: writing the same twice does no harm."""
-        if not self._has_read_checkpoint:
-            self._begin_at = await self._read_checkpoint()
-            self._has_read_checkpoint = True
+        if self._checkpoint is not None and not self._has_checkpoint:
+            self._begin_at = await self._take(self._checkpoint)
+            self._has_checkpoint = True
         if self._begin_at is None:
             self._begin_at = await self._copy_all()
         async with self._source.watch(prefix=self._from, start_revision=self._begin_at + 1, progress=True) as watch:
@@ -150,7 +153,7 @@ class Mirror(Kept):
             async for write in differences:
                 writes.append(write)
                 if len(writes) == MOST_OPS:
-                    await self._write(writes)
+                    await self._write(writes, 0)
                     writes = []
         await self._write(writes, revision)
         return revision
@@ -182,23 +185,26 @@ class Mirror(Kept):
             yield ops.delete(there.key)
             there = await anext(theirs, None)
 
-    async def _write(self, writes: Sequence[ops.Op], checkpoint: int | None = None) -> None:
-        parts = list(pieces(writes))
-        if checkpoint is not None and self._checkpoint is not None:
-            parts = parts or [[]]
-            parts[-1].append(ops.put(self._checkpoint, str(checkpoint)))
+    async def _write(self, writes: Sequence[ops.Op], revision: int) -> None:
+        """Bring the target to *revision* of the source; 0 if more is to follow before it is equal to any."""
+        *parts, last = pieces(writes) if writes else [[]]
         for part in parts:
-            await self._target.txn(then=part)
+            await self._step(part, self._begin_at or 0)
+        await self._step(last, revision)
 
-    async def _read_checkpoint(self) -> int | None:
-        found = None if self._checkpoint is None else await self._target.get(self._checkpoint)
-        if found is None:
-            return None
-        newest = (await self._source.range(prefix=self._from, count_only=True)).revision
-        if not re.fullmatch(rb"\d{1,19}", found.value) or int(found.value) > newest:
-            _log.warning("the checkpoint %r is not of a mirror of this source: comparing everything", found.key)
-            return None
-        return int(found.value)
+    async def _step(self, writes: Sequence[ops.Op], revision: int) -> None:
+        if self._checkpoint is not None:
+            await self._checkpoint.write(writes, revision)
+        elif writes:
+            await self._target.txn(then=writes)
+
+    async def _take(self, checkpoint: Checkpoint) -> int | None:
+        """Make the checkpoint this mirror's own, and return where to go on; None for everything to be compared."""
+        while True:
+            newest = (await self._source.range(prefix=self._from, count_only=True)).revision
+            revision = await checkpoint.read(newest)
+            if await checkpoint.take(revision):
+                return revision or None
 
     def _reached(self) -> int:
         self._check()

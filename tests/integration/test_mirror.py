@@ -1,8 +1,10 @@
 """A prefix copied to another cluster: equal in the end whatever happened, and resumable."""
 
 import asyncio
+import itertools
 import random
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -10,9 +12,12 @@ from etcd_async import (
     Client,
     DeadlineExceeded,
     DecryptionFailed,
+    EtcdError,
     PermissionDenied,
+    RangeResult,
     StatusCode,
     TransportOptions,
+    TxnResult,
 )
 from etcd_async.crypto import Encryption, Keyring
 from etcd_async.options import Backoff
@@ -82,6 +87,83 @@ async def test_it_goes_on_where_it_stopped(client: Client, other: Client) -> Non
     }
 
 
+@pytest.mark.parametrize("keys", [1, 200], ids=["one transaction", "the first of several"])
+async def test_a_step_that_seemed_lost_and_is_carried_out_late_does_nothing(
+    client: Client, other: Client, monkeypatch: pytest.MonkeyPatch, keys: int
+) -> None:
+    whole, seemed_lost = other.txn, asyncio.Event()
+    late: list[Any] = []
+
+    async def txn(*arguments: Any, **options: Any) -> TxnResult:
+        if not late and any(op.key == b"/b/000" for op in arguments[1]):
+            late.extend(arguments)
+            seemed_lost.set()
+            raise DeadlineExceeded(maybe_applied=True)
+        return await whole(*arguments, **options)
+
+    monkeypatch.setattr(other, "txn", txn)
+    async with client.mirror("/a/", other, "/b/", checkpoint="/mirror") as mirror:
+        await within(mirror.wait_for(1))
+        await client.put_many({f"/a/{number:03}": "old" for number in range(keys)}, atomic=False)
+        await within(seemed_lost.wait())
+        gone = await client.delete(prefix="/a/")
+        await within(mirror.wait_for(gone.revision))
+        assert not (await whole(*late)).succeeded
+        assert await copy_of(client, "/b/") == {}
+
+
+async def test_a_step_whose_answer_was_lost_is_known_as_its_own(
+    client: Client, other: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_patience, "_BACKOFF", Backoff(initial=0.01, maximum=0.01))
+    whole, steps = other.txn, itertools.count()
+
+    async def txn(*arguments: Any, **options: Any) -> TxnResult:
+        result = await whole(*arguments, **options)
+        if result.succeeded and next(steps) % 2 == 0:
+            raise DeadlineExceeded(maybe_applied=True)
+        return result
+
+    monkeypatch.setattr(other, "txn", txn)
+    await client.put_many({f"/a/{number:03}": "x" for number in range(200)}, atomic=False)
+    async with client.mirror("/a/", other, "/b/", checkpoint="/mirror") as mirror:
+        for number in range(5):
+            put = await client.put("/a/000", str(number))
+            await within(mirror.wait_for(put.revision))
+    assert await copy_of(client, "/b/") == await copy_of(client, "/a/")
+
+
+async def test_of_two_mirrors_the_one_that_began_later_goes_on(client: Client, other: Client) -> None:
+    async with client.mirror("/a/", other, "/b/", checkpoint="/mirror") as first:
+        await within(first.wait_for(1))
+        async with client.mirror("/a/", other, "/b/", checkpoint="/mirror") as second:
+            await within(second.wait_for(1))
+            put = await client.put("/a/1", "x")
+            with pytest.raises(EtcdError, match="another mirror has taken the checkpoint b'/mirror'"):
+                await within(first.wait())
+            await within(second.wait_for(put.revision))
+    assert await copy_of(client, "/b/") == {b"1": b"x"}
+
+
+async def test_a_mirror_takes_the_checkpoint_of_one_that_is_at_work(
+    client: Client, other: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another one writes it between its being read and taken."""
+    whole = other.range
+
+    async def read(**options: Any) -> RangeResult:
+        monkeypatch.setattr(other, "range", whole)
+        found = await whole(**options)
+        await client.put("/mirror", f"1 {'a' * 16}")
+        return found
+
+    monkeypatch.setattr(other, "range", read)
+    put = await client.put("/a/1", "x")
+    async with client.mirror("/a/", other, "/b/", checkpoint="/mirror") as mirror:
+        await within(mirror.wait_for(put.revision))
+    assert await copy_of(client, "/b/") == {b"1": b"x"}
+
+
 async def test_history_that_is_gone_means_to_compare_everything(client: Client, other: Client) -> None:
     await client.put_many({"/a/1": "x", "/a/2": "y"})
     async with client.mirror("/a/", other, "/b/", checkpoint="/mirror") as mirror:
@@ -121,8 +203,9 @@ async def test_a_target_that_is_away_is_waited_for(client: Client, etcd_server: 
         assert await copy_of(client, "/b/") == {b"1": b"x"}
 
 
+@pytest.mark.parametrize("checkpoint", [None, "/mirror"])
 async def test_random_changes_and_cuts_on_both_sides_end_equal(
-    client: Client, etcd_server: EtcdServer, monkeypatch: pytest.MonkeyPatch
+    client: Client, etcd_server: EtcdServer, monkeypatch: pytest.MonkeyPatch, checkpoint: str | None
 ) -> None:
     monkeypatch.setattr(_patience, "_BACKOFF", Backoff(initial=0.01, maximum=0.01))
     chance = random.Random(11)
@@ -132,7 +215,7 @@ async def test_random_changes_and_cuts_on_both_sides_end_equal(
         FaultProxy(etcd_server.endpoint) as far,
         Client(near.endpoint) as source,
         Client(far.endpoint) as target,
-        source.mirror("/a/", target, "/b/") as mirror,
+        source.mirror("/a/", target, "/b/", checkpoint=checkpoint) as mirror,
     ):
         for number in range(400):
             key = f"/a/{chance.randrange(30)}"
