@@ -9,7 +9,6 @@ from etcd_async._core import Core
 from etcd_async._pb.etcdserverpb import Member, MemberListRequest, MemberListResponse, ResponseHeader, StatusResponse
 from etcd_async._protocol.endpoints import parse
 from etcd_async._sync import EndpointSync
-from etcd_async._transport import roster
 from etcd_async._transport.caller import Caller
 from etcd_async._transport.failure import AttemptFailed
 from etcd_async._transport.tasks import Tasks
@@ -23,11 +22,9 @@ A, B, C = "http://a:1", "http://b:1", "http://c:1"
 
 
 @pytest.fixture
-def network(monkeypatch: pytest.MonkeyPatch) -> Network:
-    made = Network()
-    monkeypatch.setattr(roster, "Channel", made.channel)
-    made.probes.default_factory = lambda: [_codec.encode(StatusResponse(header=OURS, leader=1))]
-    return made
+def network(network: Network) -> Network:
+    network.probes.default_factory = lambda: [_codec.encode(StatusResponse(header=OURS, leader=1))]
+    return network
 
 
 def core_of(*endpoints: str) -> Core:

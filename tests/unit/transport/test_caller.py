@@ -10,7 +10,6 @@ from etcd_async import _codec
 from etcd_async._pb.etcdserverpb import AuthenticateRequest, AuthenticateResponse
 from etcd_async._protocol.endpoints import parse
 from etcd_async._protocol.retry import MAX_STALE
-from etcd_async._transport import roster as module
 from etcd_async._transport.caller import Caller
 from etcd_async._transport.channel import SLOW_AGE
 from etcd_async._transport.failure import AttemptFailed
@@ -52,13 +51,6 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
-
-
-@pytest.fixture
-def network(monkeypatch: pytest.MonkeyPatch) -> Network:
-    made = Network()
-    monkeypatch.setattr(module, "Channel", made.channel)
-    return made
 
 
 def caller_of(

@@ -15,7 +15,6 @@ from etcd_async._protocol.endpoints import parse
 from etcd_async._protocol.machine import AT_ONCE, NO_SIGNS, Reopen, Signs
 from etcd_async._protocol.retry import MAX_STALE
 from etcd_async._transport import duplex as module
-from etcd_async._transport import roster as caller_module
 from etcd_async._transport.caller import Caller
 from etcd_async._transport.callstream import CallStream
 from etcd_async._transport.duplex import Duplex
@@ -157,13 +156,6 @@ class Stage:
         stream = await self.network.stream(number)
         assert await stream.has_sent(len(requests)) == [request.encode() for request in requests]
         return stream
-
-
-@pytest.fixture
-def network(monkeypatch: pytest.MonkeyPatch) -> Network:
-    made = Network()
-    monkeypatch.setattr(caller_module, "Channel", made.channel)
-    return made
 
 
 @asynccontextmanager

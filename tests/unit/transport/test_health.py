@@ -12,7 +12,7 @@ import pytest
 from etcd_async import _codec
 from etcd_async._pb.etcdserverpb import StatusResponse
 from etcd_async._protocol.endpoints import parse
-from etcd_async._transport import prober, roster
+from etcd_async._transport import prober
 from etcd_async._transport.caller import Caller
 from etcd_async._transport.failure import AttemptFailed
 from etcd_async._transport.methods import PUT, RANGE, WATCH
@@ -26,13 +26,6 @@ pytestmark = pytest.mark.loops("asyncio", "uvloop")
 A, B, C = "http://a:1", "http://b:1", "http://c:1"
 QUICK = Backoff(initial=0.0001, maximum=0.0002)
 NEVER = Backoff(initial=1000.0, maximum=1000.0)
-
-
-@pytest.fixture
-def network(monkeypatch: pytest.MonkeyPatch) -> Network:
-    made = Network()
-    monkeypatch.setattr(roster, "Channel", made.channel)
-    return made
 
 
 @asynccontextmanager

@@ -14,7 +14,6 @@ from etcd_async._pb.etcdserverpb import AuthenticateResponse
 from etcd_async._protocol.endpoints import parse
 from etcd_async._protocol.retry import Budget
 from etcd_async._transport import race as module
-from etcd_async._transport import roster
 from etcd_async._transport.caller import Caller
 from etcd_async._transport.calls import Slow
 from etcd_async._transport.failure import AttemptFailed
@@ -63,13 +62,6 @@ class Hanging:
 
     def _abandon(self) -> None:
         self.is_abandoned = True
-
-
-@pytest.fixture
-def network(monkeypatch: pytest.MonkeyPatch) -> Network:
-    made = Network()
-    monkeypatch.setattr(roster, "Channel", made.channel)
-    return made
 
 
 @asynccontextmanager
