@@ -80,7 +80,8 @@ class Coordination(Services):
         Args:
             name: Of the lock, the same for all who want it; its keys are ``<name>/...`` under the namespace.
             ttl: Seconds after which others may enter when the holder has died; etcd's minimum is about 2.
-            timeout: Seconds to wait at most, with a `LockTimeout`; None for no limit, 0 for not at all.
+            timeout: Seconds to wait at most, with a `LockTimeout`; None for no limit, 0 for not at all. Taking the
+                attempt back comes on top: up to 2 s if no server answers.
             on_loss: If the lock is lost, ``"cancel"`` the body and raise `LockLost`, or only ``"signal"`` it.
         """
         return Lock(self, name, ttl=ttl, timeout=timeout, on_loss=on_loss)

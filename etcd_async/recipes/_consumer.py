@@ -12,7 +12,7 @@ from contextlib import suppress
 from etcd_async import ops
 from etcd_async.errors import ClaimLost, Compacted
 from etcd_async.options import CLIENT_DEFAULT, Timeout
-from etcd_async.recipes._contest import Contender, look, until_gone
+from etcd_async.recipes._contest import SILENCE, Contender, look, until_gone
 from etcd_async.recipes._queue_keys import QueueKeys
 from etcd_async.services import Services
 from etcd_async.types import KeyValue, OpResult, TxnResult
@@ -39,6 +39,10 @@ class Consumer(Contender[ClaimLost]):
         self._keys = keys
         self._seen = 0  # the revision as of which there was nothing to claim
         self._rivals = 0  # how many others had a claim then, and may be back for the next item
+
+    @property
+    def hindrance(self) -> str:
+        return "there was nothing to claim" if self._seen else SILENCE
 
     async def try_take(self) -> bool:
         """Claim the first item, and return True; False if there is none."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager, suppress
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from etcd_async import ops
 from etcd_async._loss import Loss, guarding
@@ -22,7 +22,9 @@ from etcd_async.services import Services
 from etcd_async.types import KeyValue, RangeResult
 from etcd_async.watch import Filter
 
-__all__ = ["Contender", "Lost", "is_empty", "look", "until_event", "until_gone"]
+__all__ = ["SILENCE", "Contender", "Lost", "is_empty", "look", "until_event", "until_gone"]
+
+SILENCE: Final = "no server answered"  # why somebody waited in vain who never heard of others
 
 Lost = TypeVar("Lost", bound=LeaseLost)
 
@@ -68,6 +70,11 @@ class Contender(Generic[Lost]):
     def owned(self) -> ops.Compare:
         """Holds in a transaction as long as the key is the one that this contender created."""
         return ops.create_revision(self.key) == self.revision
+
+    @property
+    def hindrance(self) -> str:
+        """Why it is still waiting: for others, or since nobody has told it of any."""
+        return "others stayed ahead" if self.revision else SILENCE
 
     @property
     def lease(self) -> Lease:

@@ -10,7 +10,7 @@ from etcd_async import ops
 from etcd_async._keys import check_patience, to_key
 from etcd_async.errors import BarrierTimeout, Compacted, KeyExists
 from etcd_async.options import CLIENT_DEFAULT, Timeout
-from etcd_async.recipes._contest import look, until_event
+from etcd_async.recipes._contest import SILENCE, look, until_event
 from etcd_async.services import Services
 
 __all__ = ["Barrier"]
@@ -55,13 +55,15 @@ class Barrier:
             if await self._client.exists(self.name):
                 raise BarrierTimeout(f"barrier {self.name!r} is closed")
             return
+        revision = 0
         with anyio.move_on_after(timeout) as limit:
             while revision := await self._closed_at():
                 with suppress(Compacted):  # looked at again
                     await until_event(self._client, self.name, revision, but="no_put")
                     break
         if limit.cancelled_caught:
-            raise BarrierTimeout(f"barrier {self.name!r} stayed closed for {timeout:g} s")
+            why = "it stayed closed" if revision else SILENCE
+            raise BarrierTimeout(f"waited {timeout:g} s for barrier {self.name!r} in vain: {why}")
 
     async def _closed_at(self) -> int:
         """Return a revision at which it is closed, or 0 if it is open."""

@@ -14,7 +14,7 @@ from etcd_async._keys import check_patience, prefix_end, to_key
 from etcd_async._loss import Guard, OnLoss, check_on_loss, guarding
 from etcd_async.errors import BarrierFull, BarrierLost, BarrierTimeout, ClientClosed, Compacted, EtcdError, Unavailable
 from etcd_async.lease import check_ttl
-from etcd_async.recipes._contest import Contender, is_empty, look, until_event, until_gone
+from etcd_async.recipes._contest import SILENCE, Contender, is_empty, look, until_event, until_gone
 from etcd_async.recipes._standing import Losable
 from etcd_async.services import Services
 from etcd_async.types import KeyValue, RangeResult
@@ -90,7 +90,8 @@ class DoubleBarrier(Losable[BarrierLost]):
                 await self._join(member)
                 self._mark = await self._opened_for(member)
             if limit.cancelled_caught:
-                raise BarrierTimeout(f"fewer than {self.count} came to barrier {self.name!r} in {self._timeout:g} s")
+                why = f"fewer than {self.count} came" if member.revision else SILENCE
+                raise BarrierTimeout(f"barrier {self.name!r} was not entered within {self._timeout:g} s: {why}")
         except BaseException:
             await self._go()
             raise

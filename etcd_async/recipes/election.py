@@ -220,7 +220,7 @@ class Leadership(Standing[LeadershipLost]):
             await self._contender.join(self._value)
             await self._contender.wait_turn()
         if limit.cancelled_caught:
-            raise ElectionTimeout(f"others stayed ahead for {self._timeout:g} s")
+            raise ElectionTimeout(f"not elected within {self._timeout:g} s: {self._contender.hindrance}")
 
 
 class _Returning(Contender[LeadershipLost]):

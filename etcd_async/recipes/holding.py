@@ -69,7 +69,7 @@ class Holding(Standing[LockLost]):
                 await contender.wait_turn()
                 self._contender = contender
             if limit.cancelled_caught:
-                raise LockTimeout(f"{self._label} stayed held by others for {self._timeout:g} s")
+                raise LockTimeout(f"{self._label} was not had within {self._timeout:g} s: {contender.hindrance}")
         finally:
             await self._end(contender)
 

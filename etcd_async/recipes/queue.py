@@ -218,4 +218,5 @@ class Claim(Standing[ClaimLost]):
         with anyio.move_on_after(self._timeout) as limit:
             await self._contender.take()
         if limit.cancelled_caught:
-            raise QueueTimeout(f"there was nothing to claim in the queue {self._name!r} for {self._timeout:g} s")
+            hindrance = self._contender.hindrance
+            raise QueueTimeout(f"nothing was had of the queue {self._name!r} within {self._timeout:g} s: {hindrance}")

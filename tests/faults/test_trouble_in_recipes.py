@@ -141,6 +141,29 @@ async def test_what_is_had_at_once_is_not_entered_by_who_reads_the_answer_after_
                 pytest.fail("entered")
 
 
+WAITS: dict[str, Callable[[Client, float], Awaitable[Any]]] = {
+    "lock": lambda client, patience: client.lock("x", ttl=30, timeout=patience).acquire(),
+    "semaphore": lambda client, patience: client.semaphore("s", limit=1, ttl=30, timeout=patience).acquire(),
+    "election": lambda client, patience: client.election("x", ttl=30).campaign(timeout=patience).__aenter__(),
+    "queue": lambda client, patience: client.queue("q", ttl=30).claim(timeout=patience).__aenter__(),
+    "barrier": lambda client, patience: client.barrier("b").wait(timeout=patience),
+    "double barrier": lambda client, patience: client.double_barrier("d", 2, ttl=30, timeout=patience).enter(),
+}
+
+
+@pytest.mark.parametrize("kind", WAITS)
+async def test_who_waits_in_vain_is_told_whether_for_others_or_for_a_server(
+    client: Client, distant: Client, proxy: FaultProxy, kind: str
+) -> None:
+    await client.put_many({"x/0": "", "s/1/0": "", "b": ""})  # somebody is there, whom nobody sees leave
+    with pytest.raises(TimeoutError) as caught:
+        await within(WAITS[kind](distant, 3))
+    assert "no server answered" not in str(caught.value)
+    proxy.blackhole()
+    with pytest.raises(TimeoutError, match="no server answered"):
+        await within(WAITS[kind](distant, 0.2))
+
+
 async def test_a_key_that_can_not_be_looked_at_any_more_is_a_loss(client: Client, server: EtcdServer) -> None:
     """Nobody would hear of its deletion: here the watch can't go on, and why not can't be found out."""
 
