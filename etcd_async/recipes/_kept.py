@@ -8,7 +8,6 @@ from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import ClassVar, Self
 
-from etcd_async.errors import EtcdError
 from etcd_async.recipes._news import News
 from etcd_async.services import Services
 
@@ -31,7 +30,7 @@ class Kept(ABC):
     def __init__(self, client: Services) -> None:
         self._client = client
         self._news = News()
-        self._error: EtcdError | None = None
+        self._error: BaseException | None = None
         self._is_entered = self._is_left = False
 
     @abstractmethod
@@ -48,7 +47,8 @@ class Kept(ABC):
         self._is_entered = True
         async with AsyncExitStack() as stack:
             await self._begin(stack)
-            self._task = self._client.background(f"etcd_async.{self._kind}", self._run)
+            self._task = self._client.background(f"etcd_async.{self._kind}", self._follow_on)
+            self._task.future.add_done_callback(self._ended)
             self._stack = stack.pop_all()
         return self
 
@@ -63,11 +63,10 @@ class Kept(ABC):
             self._news.tell()
             await self._stack.aclose()
 
-    async def _run(self) -> None:
-        try:
-            await self._follow_on()
-        except EtcdError as error:
-            self._error = error
+    def _ended(self, future: asyncio.Future[None]) -> None:
+        """Take note of why the task has ended: by an error, or with the client."""
+        if not future.cancelled():
+            self._error = future.exception()
         self._news.tell()
 
     def _check(self) -> None:

@@ -1,6 +1,6 @@
 """What is made to be entered says so when it is used before that, and when it is entered again."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -37,7 +37,7 @@ ONCE: dict[str, Make] = {
 async def test_what_was_not_entered_can_not_be_used(client: Client, make: Make, use: Use) -> None:
     made = make(client)
     with pytest.raises(RuntimeError):
-        await within(use(made))
+        await within(used(use, made))
     assert await client.keys() == []
 
 
@@ -50,6 +50,29 @@ async def test_what_was_entered_can_not_be_entered_again(client: Client, make: M
     with pytest.raises(RuntimeError, match="once"):
         await made.__aenter__()
     assert await client.leases.list() == []
+
+
+KEPT: dict[str, tuple[Make, Use]] = {
+    "cache": (lambda c: c.cache(prefix="/a/"), lambda cache: cache.get("/a/1")),
+    "what waits for a cache": (lambda c: c.cache(prefix="/a/"), lambda cache: cache.wait_for(2**62)),
+    "mirror": (lambda c: c.mirror("/a/", c, "/b/"), lambda mirror: mirror.wait()),
+    "resolver": (lambda c: c.resolver("billing"), lambda resolver: resolver.pick()),
+    "what waits for a resolver": (lambda c: c.resolver("billing"), lambda resolver: resolver.ready()),
+}
+
+
+@pytest.mark.parametrize(("make", "use"), KEPT.values(), ids=KEPT)
+async def test_what_is_kept_up_to_date_ends_with_its_client(etcd_server: EtcdServer, make: Make, use: Use) -> None:
+    async with Client(etcd_server.endpoint) as client, make(client) as made:
+        await client.aclose()
+        with pytest.raises(ClientClosed):
+            await within(used(use, made))
+
+
+async def used(use: Use, made: Any) -> None:
+    result = use(made)
+    if isinstance(result, Awaitable):
+        await result
 
 
 async def test_a_closed_client_can_not_be_entered(etcd_server: EtcdServer) -> None:
