@@ -1,93 +1,37 @@
 """Calls on several endpoints: where they go, what is repeated, and what their errors say."""
 
 import asyncio
-from collections.abc import Callable
-from random import Random
 
 import pytest
 
 from etcd_async import _codec
-from etcd_async._pb.etcdserverpb import AuthenticateRequest, AuthenticateResponse
-from etcd_async._protocol.endpoints import parse
-from etcd_async._protocol.retry import MAX_STALE
-from etcd_async._transport.caller import Caller
+from etcd_async._pb.etcdserverpb import AuthenticateResponse
 from etcd_async._transport.channel import SLOW_AGE
-from etcd_async._transport.failure import AttemptFailed
-from etcd_async._transport.metadata import COMMON_METADATA, HAS_LEADER
-from etcd_async._transport.methods import LEASE_GRANT, LEASE_KEEP_ALIVE, PUT, RANGE, RANGE_STREAM, TXN, WATCH, Method
+from etcd_async._transport.metadata import COMMON_METADATA
+from etcd_async._transport.methods import LEASE_GRANT, PUT, RANGE, TXN, WATCH, Method
 from etcd_async.errors import (
     Attempt,
-    AuthError,
     AuthFailed,
     ClientClosed,
     DeadlineExceeded,
-    InvalidAuthToken,
     LeaseNotFound,
-    NoLeader,
     PermissionDenied,
     ProtocolError,
-    RequestTooLarge,
     RpcError,
     ServerTimeout,
     StatusCode,
     Unavailable,
     error_for,
 )
-from etcd_async.options import Backoff, Credentials, TransportOptions
-from tests.unit.transport.fakes import SILENCE, FakeStream, Network
+from etcd_async.options import Backoff, TransportOptions
+from tests.unit.transport.callers import ROOT, A, B, C, Clock, caller_of, lost, no_leader, refused, stale
+from tests.unit.transport.fakes import SILENCE, Network
 
 pytestmark = pytest.mark.loops("asyncio", "uvloop")
-
-A, B, C = "http://a:1", "http://b:1", "http://c:1"
-QUICK = Backoff(initial=0.0001, maximum=0.0002)
-ROOT = Credentials("root", "very secret")
-
-
-class Clock:
-    """Time that stands still unless told."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-def caller_of(
-    *endpoints: str,
-    clock: Callable[[], float] | None = None,
-    backoff: Backoff = QUICK,
-    credentials: Credentials | None = None,
-    options: TransportOptions | None = None,
-) -> Caller:
-    return Caller(
-        [parse(each) for each in endpoints or (A,)],
-        clock=clock or Clock(),
-        backoff=backoff,
-        credentials=credentials,
-        options=options,
-        random=Random(0),
-    )
-
-
-def refused(endpoint: str) -> AttemptFailed:
-    return AttemptFailed(endpoint, "connection refused", sent=False)
-
-
-def lost(endpoint: str) -> AttemptFailed:
-    return AttemptFailed(endpoint, "connection lost", sent=True)
-
-
-def no_leader() -> RpcError:
-    return error_for(StatusCode.UNAVAILABLE, "etcdserver: no leader")
 
 
 def timed_out() -> RpcError:
     return error_for(StatusCode.UNAVAILABLE, "etcdserver: request timed out")
-
-
-def stale() -> RpcError:
-    return error_for(StatusCode.UNAUTHENTICATED, "etcdserver: invalid auth token")
 
 
 def first_of(network: Network) -> str:
@@ -357,83 +301,6 @@ async def test_an_endpoint_that_can_not_be_read_is_refused() -> None:
         caller_of(A).endpoint("ftp://x")
 
 
-# Tokens.
-
-
-def token(text: str) -> bytes:
-    return _codec.encode(AuthenticateResponse(token=text))
-
-
-def with_token(text: str) -> tuple[tuple[str, str], ...]:
-    return (*COMMON_METADATA, ("token", text))
-
-
-async def test_a_user_logs_in_once_for_all_calls(network: Network) -> None:
-    network.logins = [token("t1")]
-    caller = caller_of(A, credentials=ROOT)
-    await asyncio.gather(*(caller.unary(RANGE, b"", timeout=5.0) for _ in range(64)))
-    assert {asked.metadata for asked in network.asked} == {with_token("t1")}
-    [login] = network.login_payloads
-    assert _codec.decode(AuthenticateRequest, login) == AuthenticateRequest(name="root", password="very secret")
-
-
-@pytest.mark.parametrize("method", [RANGE, PUT])
-async def test_a_refused_token_is_replaced_and_the_call_made_again(network: Network, method: Method) -> None:
-    network.logins = [token("t1"), token("t2")]
-    network.answers[A] = [stale(), b"answer"]
-    caller = caller_of(A, credentials=ROOT)
-    assert await caller.unary(method, b"", timeout=5.0) == b"answer"
-    assert [asked.metadata for asked in network.asked] == [with_token("t1"), with_token("t2")]
-
-
-async def test_a_token_that_is_refused_again_and_again_is_final(network: Network) -> None:
-    network.logins = [token("t1")]
-    network.answers[A] = [stale()]
-    with pytest.raises(InvalidAuthToken) as caught:
-        await caller_of(A, credentials=ROOT).unary(PUT, b"", timeout=5.0)
-    assert not caught.value.maybe_applied
-    assert len(network.login_payloads) == len(network.asked) == MAX_STALE
-
-
-async def test_without_a_user_a_demand_for_one_is_final_after_a_few_attempts(network: Network) -> None:
-    network.answers[A] = [error_for(StatusCode.INVALID_ARGUMENT, "etcdserver: user name is empty")]
-    caller = caller_of(A)
-    with pytest.raises(AuthError):
-        await caller.unary(RANGE, b"", timeout=5.0)
-    assert not caller.has_user
-    assert len(network.asked) == MAX_STALE
-
-
-async def test_a_slow_login_leaves_the_first_attempt_what_is_left(
-    network: Network, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    clock = Clock()
-    caller = caller_of(A, B, clock=clock, credentials=ROOT)
-
-    async def log_in() -> str:
-        clock.now += 3.0
-        return "t1"
-
-    monkeypatch.setattr(caller._token, "_log_in", log_in)
-    await caller.unary(RANGE, b"", timeout=5.0)
-    assert network.asked[0].deadline == 1005.0
-
-
-async def test_a_wrong_password_is_told_without_telling_the_password(network: Network) -> None:
-    network.logins = [
-        error_for(StatusCode.INVALID_ARGUMENT, "etcdserver: authentication failed, invalid user ID or password")
-    ]
-    caller = caller_of(A, credentials=ROOT)
-    with pytest.raises(AuthFailed) as caught:
-        await caller.log_in(timeout=5.0)
-    assert "secret" not in f"{caught.value!s}{caught.value!r}{caller!r}"
-
-
-async def test_logging_in_without_a_user_does_nothing(network: Network) -> None:
-    await caller_of(A).log_in(timeout=5.0)
-    assert not network.login_payloads
-
-
 async def test_a_repr_names_the_endpoints() -> None:
     assert repr(caller_of(A, B, credentials=ROOT)) == "http://a:1, http://b:1"
 
@@ -477,122 +344,6 @@ async def test_closing_ends_a_login(network: Network) -> None:
 async def test_a_caller_is_made_and_closed_without_any_call(network: Network) -> None:
     await caller_of(A, credentials=ROOT).aclose()
     assert not network.channels
-
-
-# Streams.
-
-
-async def test_one_request_on_a_duplex_stream_gets_its_one_answer(network: Network) -> None:
-    network.messages = [b"answer"]
-    assert await caller_of(A).ask(LEASE_KEEP_ALIVE, b"request", timeout=5.0) == b"answer"
-    [stream] = network.streams
-    assert stream.sent == [b"request"]
-    assert stream.is_ended
-    assert stream.is_cancelled
-    assert network.asked[0].deadline == 1005.0
-
-
-async def test_a_request_on_a_duplex_stream_is_repeated_like_a_read(network: Network) -> None:
-    network.openings[A] = refused(A)
-    network.messages = [b"answer"]
-    caller = caller_of(A, B)
-    for _ in range(2):
-        assert await caller.ask(LEASE_KEEP_ALIVE, b"request", timeout=5.0) == b"answer"
-    assert A in network.places()
-
-
-async def test_a_stream_that_ends_without_an_answer_is_a_failed_attempt(network: Network) -> None:
-    network.messages = [None]
-    with pytest.raises(Unavailable, match="without an answer"):
-        await caller_of(A, backoff=Backoff(initial=60.0, maximum=60.0)).ask(LEASE_KEEP_ALIVE, b"", timeout=5.0)
-
-
-async def test_a_duplex_stream_asks_for_a_leader_and_carries_the_token(network: Network) -> None:
-    network.logins = [token("t1")]
-    stream = await caller_of(A, credentials=ROOT).open(WATCH, timeout=5.0)
-    assert network.asked[0].metadata == (*with_token("t1"), *HAS_LEADER)
-    assert network.asked[0].deadline is None
-    assert stream.endpoint.text == A
-    stream.send(b"one")
-    stream.send(b"two")
-    assert network.streams[0].sent == [b"one", b"two"]
-    assert not network.streams[0].is_ended
-    stream.cancel()
-    assert network.streams[0].is_cancelled
-
-
-async def test_a_server_stream_sends_its_one_request(network: Network) -> None:
-    network.messages = [b"1", b"2", None]
-    stream = await caller_of(A).open(RANGE_STREAM, b"request", timeout=5.0)
-    assert [await stream.receive() for _ in range(3)] == [b"1", b"2", None]
-    assert network.streams[0].sent == [b"request"]
-    assert network.streams[0].is_ended
-    assert network.asked[0].metadata == COMMON_METADATA
-
-
-async def test_a_stream_whose_one_request_may_not_be_sent_is_given_up(
-    network: Network, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def send(self: FakeStream, payload: bytes, *, end: bool = False) -> None:
-        raise RequestTooLarge(StatusCode.RESOURCE_EXHAUSTED, "too large")
-
-    monkeypatch.setattr(FakeStream, "send", send)
-    with pytest.raises(RequestTooLarge):
-        await caller_of(A).open(RANGE_STREAM, b"request", timeout=5.0)
-    assert network.streams[0].is_cancelled
-
-
-async def test_a_stream_is_opened_on_another_endpoint_if_one_is_down(network: Network) -> None:
-    network.openings[A] = refused(A)
-    caller = caller_of(A, B)
-    assert {(await caller.open(WATCH, timeout=5.0)).endpoint.text for _ in range(3)} == {B}
-
-
-async def test_a_stream_that_can_not_be_opened_in_time_is_given_up(network: Network) -> None:
-    network.openings[A] = SILENCE
-    with pytest.raises(DeadlineExceeded, match="connecting"):
-        await caller_of(A).open(WATCH, timeout=0.0)
-
-
-async def test_a_lost_stream_is_an_error_for_users_and_sets_its_endpoint_aside(network: Network) -> None:
-    network.messages = [lost(A)]
-    caller = caller_of(A)
-    stream = await caller.open(WATCH, timeout=5.0)
-    with pytest.raises(Unavailable, match="connection lost"):
-        await stream.receive()
-    assert not caller.endpoints()[0].is_healthy
-
-
-async def test_a_stream_ended_by_a_member_without_leader_sets_it_aside(network: Network) -> None:
-    network.messages = [no_leader()]
-    caller = caller_of(A)
-    stream = await caller.open(WATCH, timeout=5.0)
-    with pytest.raises(NoLeader):
-        await stream.receive()
-    assert not caller.endpoints()[0].is_healthy
-
-
-@pytest.mark.parametrize("is_told", [True, False])
-async def test_a_token_refused_on_a_stream_is_replaced(network: Network, is_told: bool) -> None:
-    network.logins = [token("t1"), token("t2")]
-    network.messages = [stale()]
-    caller = caller_of(A, credentials=ROOT)
-    stream = await caller.open(WATCH, timeout=5.0)
-    if is_told:  # by an answer on the stream
-        stream.refused(stale())
-    else:
-        with pytest.raises(InvalidAuthToken):
-            await stream.receive()
-    await caller.open(WATCH, timeout=5.0)
-    assert network.asked[1].metadata == (*with_token("t2"), *HAS_LEADER)
-
-
-async def test_a_stream_is_opened_on_an_endpoint_that_is_avoided_only_if_there_is_no_other(network: Network) -> None:
-    caller = caller_of(A, B, C)
-    avoided = [caller.endpoint(A), caller.endpoint(B)]
-    assert {(await caller.open(WATCH, timeout=5.0, avoid=avoided)).endpoint.text for _ in range(6)} == {C}
-    network.openings[C] = refused(C)
-    assert (await caller.open(WATCH, timeout=5.0, avoid=avoided)).endpoint.text in (A, B)
 
 
 async def test_a_repeatable_write_says_that_it_may_have_been_applied_though_the_client_closes_before_its_repeat(

@@ -2,221 +2,28 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from random import Random
 
 import pytest
 
-from etcd_async import _codec
-from etcd_async._pb.etcdserverpb import AuthenticateResponse
 from etcd_async._protocol.endpoints import parse
-from etcd_async._protocol.machine import AT_ONCE, NO_SIGNS, Reopen, Signs
-from etcd_async._protocol.retry import MAX_STALE
+from etcd_async._protocol.machine import NO_SIGNS, Reopen, Signs
 from etcd_async._transport import duplex as module
 from etcd_async._transport.caller import Caller
 from etcd_async._transport.callstream import CallStream
 from etcd_async._transport.duplex import Duplex
-from etcd_async._transport.endings import MAX_PROTOCOL_ERRORS, MAX_REFUSALS
-from etcd_async._transport.failure import AttemptFailed
 from etcd_async._transport.methods import WATCH
 from etcd_async._transport.tasks import Tasks
 from etcd_async.errors import (
     ClientClosed,
-    EtcdError,
-    InvalidAuthToken,
-    ProtocolError,
-    RequestTooLarge,
-    ResponseTooLarge,
-    RpcError,
     StatusCode,
     error_for,
 )
-from etcd_async.options import Backoff, Credentials
-from tests.unit.transport.fakes import SILENCE, Answer, FakeStream, Network
+from etcd_async.options import Backoff
+from tests.unit.transport.fakes import SILENCE, Answer, Network
+from tests.unit.transport.staging import PATIENCE, A, B, Script, lost, no_leader, settled, staged
 
 pytestmark = pytest.mark.loops("asyncio", "debug", "uvloop")
-
-A, B = "http://a:1", "http://b:1"
-PATIENCE = 10.0
-
-
-@dataclass
-class Script:
-    """A machine that says what the test tells it to, and writes down what happens to it."""
-
-    wants_stream: bool = False
-    requests: list[str] = field(default_factory=list)
-    wakeup: float | None = None
-    ended: list[str] = field(default_factory=list)
-    happened: list[str] = field(default_factory=list)
-    on_answer: Callable[[str], list[str | Reopen]] = lambda answer: [f"heard {answer}"]
-    is_open: bool = False
-    max_answer: int | None = None
-    can_do_with_less: bool = False
-    stall: str | None = None
-    culprit: str | None = None
-    is_in_doubt: bool = False
-    looks: int = 0
-    looked: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def ask_for_less(self) -> bool:
-        could, self.can_do_with_less = self.can_do_with_less, False
-        return could
-
-    def stream_opened(self, now: float) -> None:
-        self.is_open = True
-        self.happened.append("opened")
-
-    def stream_lost(self, now: float) -> None:
-        self.is_open = False
-        self.happened.append("lost")
-
-    def to_send(self, now: float) -> list[str]:
-        assert self.is_open
-        if self.wakeup is not None and self.wakeup <= now:
-            self.wakeup = None
-            self.requests.append("by the clock")
-        requests, self.requests = self.requests, []
-        return requests
-
-    def receive(self, response: str, now: float) -> list[str | Reopen]:
-        return self.on_answer(response)
-
-    def doubts(self, now: float, signs: Signs) -> bool:
-        return self.is_in_doubt
-
-    def stalled(self, now: float, signs: Signs) -> str | None:
-        self.looks += 1
-        self.looked.set()
-        return self.stall if self.is_open and signs == NO_SIGNS else None
-
-    async def has_looked(self, number: int) -> None:
-        """Wait until the driver has asked so often whether the stream is to be given up."""
-        while self.looks < number:
-            self.looked.clear()
-            await self.looked.wait()
-
-    def blame(self, error: EtcdError) -> list[str]:
-        culprit, self.culprit = self.culprit, None
-        return [culprit] if culprit else []
-
-    def expire(self, now: float) -> list[str]:
-        ended, self.ended = self.ended, []
-        return ended
-
-    def fail_all(self, error: EtcdError) -> list[str]:
-        is_wanted, self.wants_stream = self.wants_stream, False
-        return [f"failed: {type(error).__name__}"] if is_wanted else []
-
-    def next_wakeup(self) -> float | None:
-        return AT_ONCE if self.is_open and self.requests else self.wakeup
-
-
-class Listener:
-    """Takes what comes out."""
-
-    def __init__(self) -> None:
-        self.outputs: list[str] = []
-        self._news = asyncio.Event()
-
-    def __call__(self, output: str) -> None:
-        self.outputs.append(output)
-        self._news.set()
-
-    async def heard(self, *expected: str) -> None:
-        """Wait until exactly this has come out, all in all."""
-        while len(self.outputs) < len(expected):
-            self._news.clear()
-            await self._news.wait()
-        assert self.outputs == list(expected)
-
-
-@dataclass
-class Stage:
-    """A duplex driver with everything around it."""
-
-    network: Network
-    machine: Script
-    listener: Listener
-    caller: Caller
-    tasks: Tasks
-    duplex: Duplex[str, str, str]
-    late: float = 0.0  # by how much the clock is
-
-    def clock(self) -> float:
-        return time.monotonic() + self.late
-
-    async def speaking(self, number: int = 0, *requests: str) -> FakeStream:
-        """Ask for a stream, and wait until it is there and has sent *requests*."""
-        self.machine.wants_stream = True
-        self.machine.requests += requests
-        self.duplex.wake()
-        stream = await self.network.stream(number)
-        assert await stream.has_sent(len(requests)) == [request.encode() for request in requests]
-        return stream
-
-
-@asynccontextmanager
-async def staged(
-    network: Network,
-    *endpoints: str,
-    credentials: Credentials | None = None,
-    on_crash: Callable[[Exception], None] | None = None,
-) -> AsyncIterator[Stage]:
-    quick = Backoff(initial=0.0001, maximum=0.001)
-    caller = Caller(
-        [parse(each) for each in endpoints or (A,)], credentials=credentials, backoff=quick, random=Random(0)
-    )
-    crashes: list[Exception] = []
-    tasks = Tasks(on_crash or crashes.append)
-    machine, listener = Script(), Listener()
-    duplex: Duplex[str, str, str] = Duplex(
-        machine,
-        WATCH,
-        caller,
-        tasks,
-        encode=str.encode,
-        decode=bytes.decode,
-        deliver=lambda output: listener(output),
-        clock=lambda: stage.clock(),
-        backoff=quick,
-        random=Random(0),
-    )
-    stage = Stage(network, machine, listener, caller, tasks, duplex)
-    before = asyncio.all_tasks()
-    try:
-        async with asyncio.timeout(PATIENCE):
-            yield stage
-    finally:
-        await tasks.aclose()
-        await caller.aclose()
-    assert not crashes
-    assert all(stream.is_cancelled for stream in network.streams)
-    assert asyncio.all_tasks() == before
-
-
-def lost(endpoint: str = A) -> AttemptFailed:
-    return AttemptFailed(endpoint, "connection lost", sent=True)
-
-
-def no_leader() -> RpcError:
-    return error_for(StatusCode.UNAVAILABLE, "etcdserver: no leader")
-
-
-def denied() -> RpcError:
-    return error_for(StatusCode.PERMISSION_DENIED, "etcdserver: permission denied")
-
-
-def stale() -> InvalidAuthToken:
-    return InvalidAuthToken(StatusCode.UNAUTHENTICATED, "etcdserver: invalid auth token")
-
-
-async def settled() -> None:
-    """Let everything that can happen now happen."""
-    for _ in range(20):
-        await asyncio.sleep(0)
 
 
 async def test_what_the_machine_says_goes_out_and_what_it_makes_of_answers_comes_out(network: Network) -> None:
@@ -429,45 +236,6 @@ async def test_a_machine_in_doubt_has_the_server_pinged(network: Network, monkey
         await asked.wait()
 
 
-async def test_a_refusal_that_one_part_has_caused_ends_that_part_only(network: Network) -> None:
-    async with staged(network) as stage:
-        stream = await stage.speaking(0, "one")
-        stage.machine.culprit = "one is refused"
-        stream.put(denied())
-        await stage.listener.heard("one is refused")
-        await stage.speaking(1, "two")
-
-
-async def test_a_denial_is_final_only_after_a_new_login(network: Network) -> None:
-    network.logins = logins("t1", "t2")
-    async with staged(network, credentials=Credentials("root", "pw")) as stage:
-        (await stage.speaking(0, "one")).put(denied())
-        second = await stage.speaking(1, "two")
-        assert [dict(stream.metadata)["token"] for stream in network.streams] == ["t1", "t2"]
-        assert not stage.listener.outputs
-        second.put(denied())
-        await stage.listener.heard("failed: PermissionDenied")
-
-
-async def test_one_endpoint_that_knows_no_watches_is_no_reason_to_give_up(network: Network) -> None:
-    unknown = error_for(StatusCode.UNIMPLEMENTED, "unknown service")
-    async with staged(network, A, B) as stage:
-        (await stage.speaking(0, "one")).put(unknown)
-        second = await stage.speaking(1, "two")
-        assert not stage.listener.outputs
-        second.put(unknown)
-        await stage.listener.heard("failed: RpcError")
-
-
-async def test_a_refusal_that_may_pass_is_final_after_some_in_a_row(network: Network) -> None:
-    async with staged(network) as stage:
-        for number in range(MAX_REFUSALS):
-            assert not stage.listener.outputs
-            stream = await stage.speaking(number, "one")
-            stream.put(error_for(StatusCode.RESOURCE_EXHAUSTED, "etcdserver: too many requests"))
-        await stage.listener.heard("failed: TooManyRequests")
-
-
 async def test_each_stream_is_shown_to_who_wants_to_see_it(network: Network) -> None:
     async with staged(network) as stage:
         seen: list[CallStream] = []
@@ -525,128 +293,6 @@ async def test_a_stream_that_is_not_wanted_any_more_while_it_opens_is_given_up(n
         await settled()
         del network.openings[A]
         await stage.speaking(0, "one")
-
-
-@pytest.mark.parametrize(
-    "error", [denied(), error_for(StatusCode.UNIMPLEMENTED, "unknown service"), ResponseTooLarge("too large")]
-)
-async def test_what_no_stream_will_cure_is_told_to_the_users(
-    network: Network, error: EtcdError, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "wait", lambda *arguments: 0.0)
-    async with staged(network) as stage:
-        stream = await stage.speaking(0, "one")
-        stream.put(error)
-        await stage.listener.heard(f"failed: {type(error).__name__}")
-        await settled()
-        assert len(network.streams) == 1
-        await stage.speaking(1, "two")  # for those who come later
-
-
-async def test_after_an_answer_that_was_too_large_the_next_stream_is_asked_for_less(
-    network: Network, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "wait", lambda *arguments: 0.0)
-    async with staged(network) as stage:
-        stage.machine.max_answer, stage.machine.can_do_with_less = 7, True
-        (await stage.speaking(0, "one")).put(ResponseTooLarge("too large"))
-        stage.machine.max_answer = None
-        second = await stage.speaking(1, "two")
-        assert [stream.limit for stream in network.streams] == [7, None]
-        second.put(ResponseTooLarge("too large"))
-        await stage.listener.heard("failed: ResponseTooLarge")
-
-
-async def test_a_user_who_can_not_log_in_is_told(network: Network) -> None:
-    network.logins = [
-        error_for(StatusCode.INVALID_ARGUMENT, "etcdserver: authentication failed, invalid user ID or password")
-    ]
-    async with staged(network, credentials=Credentials("root", "wrong")) as stage:
-        stage.machine.wants_stream = True
-        stage.duplex.wake()
-        await stage.listener.heard("failed: AuthFailed")
-
-
-def logins(*tokens: str) -> list[Answer]:
-    return [_codec.encode(AuthenticateResponse(token=token)) for token in tokens]
-
-
-async def test_a_token_that_the_stream_is_refused_for_is_replaced(network: Network) -> None:
-    network.logins = logins("t1", "t2")
-    async with staged(network, credentials=Credentials("root", "pw")) as stage:
-        stream = await stage.speaking(0, "one")
-        stream.put(stale())
-        await network.stream(1)
-        assert [dict(stream.metadata)["token"] for stream in network.streams] == ["t1", "t2"]
-
-
-async def test_a_token_that_one_answer_refuses_is_replaced_and_the_stream_reopened(network: Network) -> None:
-    network.logins = logins("t1", "t2")
-    async with staged(network, credentials=Credentials("root", "pw")) as stage:
-        stage.machine.on_answer = lambda answer: [Reopen(stale())]
-        stream = await stage.speaking(0, "one")
-        stream.put(b"refused")
-        await network.stream(1)
-        assert stream.is_cancelled
-        assert [dict(stream.metadata)["token"] for stream in network.streams] == ["t1", "t2"]
-        assert stage.listener.outputs == []
-
-
-async def test_without_a_user_a_demand_for_one_is_told_after_a_few_streams(network: Network) -> None:
-    async with staged(network) as stage:
-        stage.machine.on_answer = lambda answer: [Reopen(stale())]
-        await stage.speaking(0, "one")
-        for number in range(MAX_STALE):
-            assert stage.listener.outputs == []
-            (await network.stream(number)).put(b"refused")
-        await stage.listener.heard("failed: InvalidAuthToken")
-        assert len(network.streams) == MAX_STALE
-
-
-async def test_a_member_that_can_not_serve_is_left(network: Network) -> None:
-    async with staged(network, A, B) as stage:
-        stage.machine.on_answer = lambda answer: [Reopen(no_leader())]
-        stream = await stage.speaking(0, "one")
-        stream.put(b"refused")
-        await network.stream(1)
-        assert sorted(network.places()) == [A, B]
-
-
-MALFORMED = b"\xff"
-
-
-async def test_a_malformed_message_costs_the_stream_and_too_many_in_a_row_all(network: Network) -> None:
-    async with staged(network) as stage:
-        for number in range(MAX_PROTOCOL_ERRORS):
-            stream = await stage.speaking(number, "one")
-            stream.put(MALFORMED)
-        await stage.listener.heard("failed: ProtocolError")
-
-
-async def test_a_malformed_message_after_a_good_one_begins_the_count_anew(network: Network) -> None:
-    async with staged(network) as stage:
-        for number in range(MAX_PROTOCOL_ERRORS - 1):
-            (await stage.speaking(number, "one")).put(MALFORMED)
-        good = await stage.speaking(MAX_PROTOCOL_ERRORS - 1, "one")
-        good.put(b"a")
-        good.put(None)
-        (await stage.speaking(MAX_PROTOCOL_ERRORS, "one")).put(ProtocolError("nonsense"))
-        await stage.speaking(MAX_PROTOCOL_ERRORS + 1, "one")
-        assert stage.listener.outputs == ["heard a"]
-
-
-async def test_a_request_that_is_too_large_to_be_sent_is_told(
-    network: Network, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(self: FakeStream, payload: bytes) -> None:
-        raise RequestTooLarge(StatusCode.RESOURCE_EXHAUSTED, "etcdserver: request is too large")
-
-    async with staged(network) as stage:
-        await stage.speaking(0, "one")
-        monkeypatch.setattr(FakeStream, "send", refuse)
-        stage.machine.requests.append("large")
-        stage.duplex.wake()
-        await stage.listener.heard("failed: RequestTooLarge")
 
 
 async def test_closing_the_tasks_gives_up_everything_and_closes_the_stream(network: Network) -> None:
