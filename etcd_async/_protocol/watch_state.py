@@ -9,7 +9,7 @@ from typing import Final
 from etcd_async._codec.responses import WatchResponse
 from etcd_async._pb.etcdserverpb import WatchCreateRequest
 from etcd_async._protocol.cursor import Cursor
-from etcd_async._protocol.retry import Outcome, classify
+from etcd_async._protocol.retry import MAX_STALE, Outcome, classify
 from etcd_async.errors import (
     EtcdError,
     PermissionDenied,
@@ -19,7 +19,7 @@ from etcd_async.errors import (
     error_for_cancel_reason,
 )
 
-MAX_REFUSALS: Final = 5
+MAX_REFUSALS: Final = MAX_STALE
 """Creations refused in a row, each on a stream of its own, until a stale token counts as final."""
 
 _NOT_FINAL = frozenset({Outcome.STALE_TOKEN, Outcome.NOT_SERVED, Outcome.WRONG_MEMBER, Outcome.UNSURE})

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from etcd_async._protocol.retry import (
     MAX_ATTEMPTS,
     MAX_DOWN_ROUNDS,
+    MAX_NAMELESS,
     MAX_STALE,
     Action,
     Budget,
@@ -91,13 +92,13 @@ def test_a_call_that_was_unsure_once_stays_so() -> None:
 def test_a_token_is_refreshed_at_once_and_a_few_times_more_ever_later() -> None:
     call = retries()
     decisions = [call.decide(Outcome.STALE_TOKEN) for _ in range(MAX_STALE)]
-    assert [decision.action for decision in decisions] == [Action.REFRESH_TOKEN] * 3 + [Action.GIVE_UP]
-    assert [decision.delay for decision in decisions[:3]] == [0.0, 1.0, 2.0]
+    assert [decision.action for decision in decisions] == [Action.REFRESH_TOKEN] * 7 + [Action.GIVE_UP]
+    assert [decision.delay for decision in decisions[:6]] == [0.0, 1.0, 2.0, 4.0, 5.0, 5.0]
 
 
 def test_without_credentials_a_refused_call_is_made_again_a_few_times_since_a_member_may_lag_behind() -> None:
     call = retries(has_credentials=False)
-    decisions = [call.decide(Outcome.STALE_TOKEN) for _ in range(MAX_STALE)]
+    decisions = [call.decide(Outcome.STALE_TOKEN) for _ in range(MAX_NAMELESS)]
     assert [decision.action for decision in decisions] == [Action.RETRY] * 3 + [Action.GIVE_UP]
     assert [decision.delay for decision in decisions[:3]] == [1.0, 2.0, 4.0]
 
