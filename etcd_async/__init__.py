@@ -1,5 +1,7 @@
 """etcd_async: the asyncio client for etcd v3. Start with `Client`; the guide is in the documentation."""
 
+from etcd_async import config as config
+from etcd_async import ops as ops
 from etcd_async.auth import (
     Auth,
 )

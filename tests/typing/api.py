@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, assert_type
 
 import etcd_async
-import etcd_async.config
 from etcd_async import (
     TLS,
     Alarm,
