@@ -45,7 +45,7 @@ async def store(client: Client, key: str, document: bytes) -> str:
 # --8<-- [end:no]
 # --8<-- [start:same]
 async def set_state(client: Client, state: str) -> None:
-    """A write that does no harm twice: only this process writes the key, and always what it is to be."""
+    """A write that does no harm twice: only this process writes the key, to show what it is doing."""
     for _ in range(3):
         try:
             await client.put("/nodes/n1/state", state, timeout=1)
@@ -61,15 +61,16 @@ async def set_state(client: Client, state: str) -> None:
 async def withdraw(client: Client, amount: int, withdrawal: str) -> bool:
     """Take *amount* once, however often this is called with the same *withdrawal*; False if there is too little."""
     mark = f"/withdrawals/{withdrawal}"  # written in the same step: if it is there, the step was carried out
-    while not await client.exists(mark):
+    while True:
         balance = await client.get("/balance")
+        if await client.exists(mark):  # after the balance was read: too little is then no doing of our own
+            return True
         if balance is None or int(balance.text()) < amount:
             return False
         await client.txn(
             when=[mod_revision("/balance") == balance.mod_revision],
             then=[put("/balance", str(int(balance.text()) - amount)), put(mark, str(amount))],
         )
-    return True
 
 
 async def withdraw_for_sure(client: Client, amount: int, withdrawal: str) -> bool:

@@ -39,17 +39,13 @@ async def main() -> None:
 async def serve(client: Client) -> None:
     async with client.register(Service(name="billing", id="billing-1", address="10.0.0.5:8080")):
         print("serving, registered as", [service.id for service in await client.discover("billing")])
-        await asyncio.gather(work(), stop())
+        await work()
 
 
 # --8<-- [end:serve]
 async def work() -> None:
+    os.kill(os.getpid(), signal.SIGTERM)  # somebody stops the service
     await asyncio.Event().wait()
-
-
-async def stop() -> None:
-    """Stand in for the one who stops the service."""
-    os.kill(os.getpid(), signal.SIGTERM)
 
 
 asyncio.run(main())
