@@ -11,7 +11,7 @@ from etcd_async import _codec
 from etcd_async._core import Core
 from etcd_async._pb.etcdserverpb import SnapshotRequest, SnapshotResponse
 from etcd_async._protocol.endpoints import Endpoint
-from etcd_async._protocol.retry import Outcome, classify
+from etcd_async._protocol.retry import MAX_STALE, Outcome, classify
 from etcd_async._snapshot import Digest, SnapshotChunk
 from etcd_async._transport import methods
 from etcd_async._transport.attempts import attempt_deadline
@@ -52,16 +52,18 @@ async def _begin(core: Core, endpoint: Endpoint | None, seconds: float | None) -
     """Open the stream and wait for its first message; where none comes, try the next endpoint, or with a new token."""
     deadline = None if seconds is None else core.clock() + seconds
     tries = 1 + (1 if endpoint else len(core.caller.addresses()))
+    tokens = MAX_STALE
     silent: list[Endpoint] = []
     while True:
-        tries -= 1
         now = core.clock()
-        until = attempt_deadline(deadline, now, repeatable=endpoint is None, untried=tries)
+        until = attempt_deadline(deadline, now, repeatable=endpoint is None, untried=tries - 1)
         try:
             return await _open(core, endpoint, None if until is None else until - now, silent)
         except EtcdError as error:
             is_late = deadline is not None and core.clock() >= deadline
-            if not tries or is_late or not _may_repeat(error):
+            is_stale = core.caller.has_user and isinstance(error, RpcError) and classify(error) is Outcome.STALE_TOKEN
+            tries, tokens = tries - (not is_stale), tokens - is_stale
+            if not (tries and tokens) or is_late or not _may_repeat(error):
                 raise
 
 

@@ -189,7 +189,9 @@ async def scripted(*answers: Callable[[Request], None]) -> AsyncIterator[tuple[s
     requests: list[Request] = []
 
     def answer(request: Request) -> None:
-        if request.path.endswith("/Snapshot"):
+        if request.path.endswith("/Authenticate"):
+            request.answer(encode(wire.AuthenticateResponse(token="t")))
+        elif request.path.endswith("/Snapshot"):
             requests.append(request)
             left.pop(0)(request)
 
@@ -206,6 +208,17 @@ async def test_a_refusal_before_the_first_message_is_tried_again(place: Path, fi
     assert len(requests) == 2
     assert place.read_bytes() == DATABASE + DIGEST
     assert saved.sha256 == DIGEST.hex()
+
+
+async def test_a_token_may_be_refused_a_few_times(place: Path) -> None:
+    """As it is where users or roles are just being changed."""
+    stale = refused(StatusCode.UNAUTHENTICATED, "etcdserver: invalid auth token")
+    async with (
+        scripted(stale, stale, stale, whole) as (endpoint, requests),
+        Client(endpoint, user="root", password="pw") as client,
+    ):
+        await within(client.maintenance.snapshot(place))
+    assert len(requests) == 4
 
 
 @pytest.mark.parametrize(
