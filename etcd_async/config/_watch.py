@@ -12,6 +12,7 @@ from etcd_async.config._change import Stored
 from etcd_async.config._leaves import Values, from_leaves
 from etcd_async.errors import ConfigError, DecryptionFailed
 from etcd_async.recipes._follow import Follow
+from etcd_async.recipes._patience import patiently
 from etcd_async.services import Services
 from etcd_async.types import RangeResult
 
@@ -94,7 +95,8 @@ class ConfigWatch(Generic[T_co]):
             stored = Stored.of(self._prefix, RangeResult(tuple(follow.state.values()), revision=follow.revision))
             if stored.mark is None:
                 return stored
-            return await self._before(stored.mark) if self._seen is None else None
+            mark = stored.mark
+            return await patiently(lambda: self._before(mark)) if self._seen is None else None
         except (ConfigError, DecryptionFailed) as error:
             self._refuse(error)
             return None

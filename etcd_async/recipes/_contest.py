@@ -17,7 +17,7 @@ from etcd_async import ops
 from etcd_async._loss import Loss, guarding
 from etcd_async.errors import Compacted, EtcdError, LeaseLost, LeaseNotFound
 from etcd_async.lease import Lease
-from etcd_async.recipes._patience import Pauses, is_transient
+from etcd_async.recipes._patience import patiently
 from etcd_async.services import Services
 from etcd_async.types import KeyValue, RangeResult
 from etcd_async.watch import Filter
@@ -218,14 +218,7 @@ async def look(client: Services, op: ops.Range) -> RangeResult:
     A range, not a read-only transaction: etcd before 3.5.5 panics when one of those is cancelled while it runs, and
     waiting for a lock is what people cancel (https://github.com/etcd-io/etcd/issues/14110).
     """
-    pauses = Pauses()
-    while True:
-        try:
-            return await client.do(op, timeout=None)
-        except EtcdError as error:
-            if not is_transient(error):
-                raise
-        await pauses.pause()
+    return await patiently(lambda: client.do(op, timeout=None))
 
 
 async def until_event(client: Services, key: bytes, revision: int, *, but: Filter) -> None:

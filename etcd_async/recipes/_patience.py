@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import random
-from typing import Final
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
 
 import anyio
 
 from etcd_async.errors import DeadlineExceeded, EtcdError, RequestTooLarge, RpcError, StatusCode, Unavailable
 from etcd_async.options import Backoff
 
-__all__ = ["Pauses", "is_transient"]
+__all__ = ["Pauses", "is_transient", "patiently"]
+
+T = TypeVar("T")
 
 _BACKOFF: Final = Backoff(initial=0.1, maximum=2.0)
 _TRANSIENT: Final = frozenset({StatusCode.UNAVAILABLE, StatusCode.RESOURCE_EXHAUSTED})
@@ -37,3 +40,15 @@ class Pauses:
     def reset(self) -> None:
         """Have the next pause be a short one: a try went well."""
         self._next = _BACKOFF.initial
+
+
+async def patiently(work: Callable[[], Awaitable[T]]) -> T:
+    """Do *work*, again after each trouble that passes, for as long as it takes."""
+    pauses = Pauses()
+    while True:
+        try:
+            return await work()
+        except EtcdError as error:
+            if not is_transient(error):
+                raise
+        await pauses.pause()
