@@ -113,10 +113,11 @@ class Namespace(Coordination):
 
     async def reencrypt(
         self,
-        *,
         prefix: str | bytes = b"",
+        *,
         after: str | bytes | None = None,
         progress: Callable[[Reencrypted], None] | None = None,
+        timeout: Timeout = CLIENT_DEFAULT,
     ) -> Reencrypted:
         """
         Seal every encrypted value again that is not under the keyring's primary key; by default of all keys.
@@ -130,6 +131,7 @@ class Namespace(Coordination):
             prefix: Which keys; those outside of the `Encryption`'s prefixes are left alone.
             after: The ``last_key`` of an earlier call that was interrupted, to go on from there.
             progress: Called about every 32 keys with how far it has come.
+            timeout: Seconds for each request; None for no limit.
 
         Returns:
             What was done; ``unreadable`` names the keys that could not be opened, and were left as they are.
@@ -142,7 +144,9 @@ class Namespace(Coordination):
         if encryption is None:
             raise RuntimeError("the client has no encryption: pass encryption= to Client")
         raw = KV(self._core, Keyspace(self._space.prefix))
-        return await reencrypt(raw, self._space, encryption, prefix=prefix, after=after, progress=progress)
+        return await reencrypt(
+            raw, self._space, encryption, prefix=prefix, after=after, progress=progress, timeout=timeout
+        )
 
     async def rpc(self, path: str, message: Any, *, timeout: Timeout = CLIENT_DEFAULT) -> Any:
         """

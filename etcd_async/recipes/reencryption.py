@@ -15,6 +15,7 @@ from etcd_async._keyspace import Cipher, Keyspace
 from etcd_async._offload import offload
 from etcd_async.errors import DecryptionFailed, EtcdError
 from etcd_async.kv import KV
+from etcd_async.options import Timeout
 from etcd_async.types import KeyValue
 
 __all__ = ["Reencrypted", "reencrypt"]
@@ -51,6 +52,7 @@ async def reencrypt(
     prefix: str | bytes,
     after: str | bytes | None,
     progress: Callable[[Reencrypted], None] | None,
+    timeout: Timeout,
 ) -> Reencrypted:
     """
     Seal again what is not under the primary key; until a pass over all keys finds nothing more to do.
@@ -64,8 +66,9 @@ async def reencrypt(
         prefix: Of the keys.
         after: Where an earlier one was interrupted.
         progress: Called every now and then.
+        timeout: Seconds for each request.
     """
-    task = _Reencryption(raw, space, encryption, progress)
+    task = _Reencryption(raw, space, encryption, progress=progress, timeout=timeout)
     begin = to_bytes(prefix, "prefix")
     last = None if after is None else to_key(after, "after")
     if last is not None and not last.startswith(begin):
@@ -84,7 +87,13 @@ async def reencrypt(
 
 class _Reencryption:
     def __init__(
-        self, raw: KV, space: Keyspace, encryption: Cipher, progress: Callable[[Reencrypted], None] | None
+        self,
+        raw: KV,
+        space: Keyspace,
+        encryption: Cipher,
+        *,
+        progress: Callable[[Reencrypted], None] | None,
+        timeout: Timeout,
     ) -> None:
         self.found: bytes | None = None
         self._done = Reencrypted()
@@ -93,6 +102,7 @@ class _Reencryption:
         self._space = space
         self._encryption = encryption
         self._progress = progress
+        self._timeout = timeout
 
     @property
     def done(self) -> Reencrypted:
@@ -107,7 +117,11 @@ class _Reencryption:
         waiting: list[KeyValue] = []
         end = prefix_end(prefix)
         kvs = self._raw.scan(
-            start=start or FIRST, end=None if end == END else end, from_key=end == END, page_size=_PAGE
+            start=start or FIRST,
+            end=None if end == END else end,
+            from_key=end == END,
+            page_size=_PAGE,
+            timeout=self._timeout,
         )
         async with aclosing(kvs):
             async for kv in kvs:
@@ -144,7 +158,7 @@ class _Reencryption:
                 return
             unchanged = ops.mod_revision(found.key) == found.mod_revision
             written = ops.put(found.key, value, ignore_lease=True)
-            result = await self._raw.txn([unchanged], [written], [ops.get(found.key)])
+            result = await self._raw.txn([unchanged], [written], [ops.get(found.key)], timeout=self._timeout)
             if result.succeeded:
                 self.found = kv.key
                 self._done = replace(self._done, rewritten=self._done.rewritten + 1)

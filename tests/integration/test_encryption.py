@@ -11,6 +11,7 @@ import pytest
 import etcd_async
 from etcd_async import (
     Client,
+    DeadlineExceeded,
     DecryptionFailed,
     EtcdError,
     KeyValue,
@@ -255,7 +256,9 @@ async def test_rotation(client: Client, secret: Client, ring: Keyring) -> None:
     assert leased is not None
     assert leased.lease == lease.id
     assert await raw_value(client, "/public") == b"plain"
-    assert (await secret.reencrypt(prefix="/s/0")).rewritten == 0
+    assert (await secret.reencrypt("/s/0")).rewritten == 0
+    with pytest.raises(DeadlineExceeded):
+        await secret.reencrypt(timeout=0)
 
 
 async def test_rotation_goes_on_where_it_was_interrupted(secret: Client, ring: Keyring) -> None:
