@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from etcd_async import Client
+from etcd_async import Client, ConfigSource
 from etcd_async.testing import EtcdServer
 from tests.integration.support import tasks, wipe
 
@@ -18,6 +18,12 @@ async def client(etcd_server: EtcdServer) -> AsyncIterator[Client]:
         await wipe(client)
         yield client
     assert tasks() <= before
+
+
+@pytest.fixture
+def source(client: Client) -> ConfigSource:
+    """The configuration ``app``."""
+    return client.config_source("app")
 
 
 @pytest.fixture
