@@ -21,10 +21,14 @@ class Creations(Generic[T]):
     An id is used for one creation only, on all streams, so that late news of an earlier creation can't reach another
     watch. A refused creation comes back without id but in order (server ``v3rpc/watch.go``), so each keeps its place
     in the line of unanswered ones even if it is cancelled.
+
+    etcd's gRPC proxy gives ids of its own, from 0 on, and answers in no order (server ``proxy/grpcproxy/watch.go``).
+    So the first creation of a stream goes alone; if it comes back by another id, so do all that follow.
     """
 
     def __init__(self) -> None:
         self._last_id = 0
+        self._keeps_ids: bool | None = None  # whether the server does; None before its first answer on this stream
         self._live: dict[int, T] = {}
         self._unanswered: deque[int] = deque()
         self._cancels: list[int] = []  # to be sent
@@ -33,6 +37,16 @@ class Creations(Generic[T]):
 
     def __bool__(self) -> bool:
         return bool(self._live)
+
+    @property
+    def is_proxied(self) -> bool:
+        """True if the server turned out to give ids of its own."""
+        return self._keeps_ids is False
+
+    @property
+    def takes_more(self) -> bool:
+        """True if another creation may be sent: its answer could be told from that to the last one."""
+        return self._keeps_ids is True or not self._unanswered
 
     @property
     def has_cancels(self) -> bool:
@@ -71,7 +85,20 @@ class Creations(Generic[T]):
             self._cancelled.discard(wire_id)  # refused: nothing will confirm that it ended
         elif wire_id in self._unanswered:
             self._unanswered.remove(wire_id)
+            self._named(wire_id, keeps_ids=True)
+        elif self._unanswered and not self._keeps_ids and wire_id not in self._live:
+            self._rename(self._unanswered.popleft(), wire_id)
+            self._named(wire_id, keeps_ids=False)
         return self._live.get(wire_id)
+
+    def _named(self, wire_id: int, *, keeps_ids: bool) -> None:
+        self._keeps_ids = keeps_ids
+        if wire_id not in self._live:  # not wanted any more, before it had a name
+            self.cancel(wire_id)
+
+    def _rename(self, ours: int, theirs: int) -> None:
+        if ours in self._live:
+            self._live[theirs] = self._live.pop(ours)
 
     def unanswered(self) -> list[T]:
         """Return the watches in the line."""
@@ -82,8 +109,10 @@ class Creations(Generic[T]):
         return self._live.pop(wire_id, None) is not None
 
     def cancel(self, wire_id: int) -> None:
-        """Cancel on the server what it calls *wire_id*, once."""
+        """Cancel on the server what it calls *wire_id*, once; if it may call it otherwise, as soon as that is known."""
         self._live.pop(wire_id, None)
+        if wire_id in self._unanswered and not self._keeps_ids:
+            return
         if wire_id not in self._cancelled:
             self._cancelled.add(wire_id)
             self._cancels.append(wire_id)
@@ -117,5 +146,6 @@ class Creations(Generic[T]):
         self._unanswered.clear()
         self._cancels.clear()
         self._cancelled.clear()
+        self._keeps_ids = None
         self._strays = 0
         return lost

@@ -26,6 +26,7 @@ What it holds, on every etcd from 3.4 on:
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 from etcd_async._codec.responses import WatchResponse
@@ -133,8 +134,10 @@ class Watches:
 
     def stream_lost(self, now: float) -> None:
         """Make every watch on the server pending again, from its resume point."""
+        waiting, self._pending = self._pending, {}
         for watch in self._creations.clear():
             self._make_pending(watch)
+        self._pending |= waiting
         self._askers.stream_lost()
         self._is_open = self.orders_progress = False
 
@@ -143,14 +146,10 @@ class Watches:
         if not self._is_open:
             return []
         cancels = self._creations.take_cancels()
-        pending, self._pending = self._pending, {}
         requests = [WatchRequest(cancel_request=WatchCancelRequest(watch_id=each)) for each in cancels]
-        requests += [WatchRequest(create_request=self._creation(watch)) for watch in pending.values()]
-        if self._creations and self._pulse.next_question(self._askers.any_of(self._watches)) <= now:
-            self._pulse.asked(now)
-            self._askers.asked()
-            requests.append(WatchRequest(progress_request=WatchProgressRequest()))
-            requests.append(WatchRequest(create_request=knock(self._creations.create_nothing())))
+        requests += [WatchRequest(create_request=creation) for creation in self._next_creations()]
+        if self._may_ask and self._pulse.next_question(self._askers.any_of(self._watches)) <= now:
+            requests += self._questions(now)
         self._pulse.waits(self._creations.has_unanswered, now)
         return requests
 
@@ -202,10 +201,26 @@ class Watches:
         """Return when there is something to send, or when a silent stream is to be given up; None without a stream."""
         if not self._is_open:
             return None
-        if self._pending or self._creations.has_cancels:
+        if self._creations.has_cancels or (self._pending and self._creations.takes_more):
             return AT_ONCE
-        question = self._pulse.next_question(self._askers.any_of(self._watches)) if self._creations else None
+        question = self._pulse.next_question(self._askers.any_of(self._watches)) if self._may_ask else None
         return min((time for time in (question, self._pulse.look_at()) if time is not None), default=None)
+
+    @property
+    def _may_ask(self) -> bool:
+        return bool(self._creations) and self._creations.takes_more
+
+    def _questions(self, now: float) -> list[WatchRequest]:
+        self._pulse.asked(now)
+        asked = [WatchRequest(create_request=knock(self._creations.create_nothing()))]
+        if not self._creations.is_proxied:  # the proxy only complains of requests for progress
+            self._askers.asked()
+            asked.insert(0, WatchRequest(progress_request=WatchProgressRequest()))
+        return asked
+
+    def _next_creations(self) -> Iterator[WatchCreateRequest]:
+        while self._pending and self._creations.takes_more:
+            yield self._creation(self._pending.pop(next(iter(self._pending))))
 
     def _creation(self, watch: WatchState) -> WatchCreateRequest:
         watch.wire_id = self._creations.create(watch)
@@ -243,6 +258,8 @@ class Watches:
         watch = self._creations.answered(response.watch_id)
         if watch is None:
             return [*self._askers.of_store(self._active(), response.revision)]
+        if response.watch_id != NO_ID:
+            watch.wire_id = response.watch_id
         if response.canceled or response.compact_revision:
             return self._refused(watch, response, now)
         watch.state = State.ACTIVE
@@ -254,7 +271,8 @@ class Watches:
         error, may_pass = watch.refused(response, has_user=self._has_user)
         if may_pass is None:
             return [self._failed(watch, error)]
-        for each in (watch, *self._creations.unanswered()):  # those in line behind it would fare no better
+        in_line = (*self._creations.unanswered(), *self._pending.values())
+        for each in (watch, *in_line):  # those behind it would fare no better
             each.refusals += 1
         self.stream_lost(now)
         return [Reopen(may_pass)]

@@ -65,13 +65,17 @@ class Askers:
         return told
 
     def of_store(self, watches: Iterable[WatchState], revision: int) -> list[Progress]:
-        """Answer those whom the server will not: while a watch starts after *revision*, it has no progress to tell."""
+        """
+        Answer those whom the server will not: while a watch starts after *revision*, it has no progress to tell.
+
+        etcd's proxy never has, nor a revision: it gives 0.
+        """
         if not self._handles:
             return []
         in_step = [watch for watch in watches if watch.is_in_step]
         is_silenced = any(watch.starts_at > revision for watch in in_step)
         return [
-            self.told(watch, watch.cursor.confirm(revision))
+            self.told(watch, watch.cursor.confirm(revision or watch.cursor.next_revision - 1))
             for watch in in_step
             if watch.handle in self._handles and (is_silenced or watch.cursor.next_revision > revision)
         ]

@@ -4,7 +4,18 @@ from etcd_async._protocol.machine import AT_ONCE
 from etcd_async._protocol.pulse import PROGRESS_INTERVAL
 from etcd_async._protocol.watch import Watches
 from etcd_async._protocol.watch_outputs import Created, Progress
-from tests.unit.protocol.watching import active, add, answer, created, creations, deliver, knocked, opened, reopened
+from tests.unit.protocol.watching import (
+    active,
+    add,
+    answer,
+    confirmed,
+    created,
+    creations,
+    deliver,
+    knocked,
+    opened,
+    reopened,
+)
 
 
 def test_progress_of_a_watch_advances_its_resume_point() -> None:
@@ -100,7 +111,9 @@ def test_progress_counts_for_a_watch_of_an_idle_store_once_no_older_answer_can_c
     answer(machine, wire_id, 111, created=True)
     answer(machine, -1, 111)  # to the question from before it
     answer(machine, -1, 111)
-    assert 112 in [creation.start_revision for creation in reopened(machine)[1:]]
+    machine.stream_lost(0.0)
+    machine.stream_opened(0.0)
+    assert [creation.start_revision for creation in confirmed(machine)] == [112, 112]
 
 
 def test_progress_counts_for_a_watch_of_an_idle_store_if_nobody_asked_before_it() -> None:
@@ -120,7 +133,9 @@ def test_an_idle_watch_resumes_after_the_progress_of_the_stream_where_that_is_in
     created(machine)
     machine.orders_progress = True
     assert answer(machine, -1, 70) == []
-    assert [creation.start_revision for creation in reopened(machine)] == [71, 71]
+    machine.stream_lost(0.0)
+    machine.stream_opened(0.0)
+    assert [creation.start_revision for creation in confirmed(machine)] == [71, 71]
 
 
 def test_an_idle_watch_does_not_trust_the_progress_of_the_stream_where_that_is_not_in_order() -> None:

@@ -21,12 +21,13 @@ from tests.unit.protocol.watching import (
     add,
     answer,
     cancellations,
+    confirmed,
     created,
     creations,
     deliver,
+    known,
     opened,
     refuse,
-    reopened,
 )
 
 STALE = "rpc error: code = Unauthenticated desc = etcdserver: invalid auth token"
@@ -49,7 +50,7 @@ def test_a_user_is_denied_a_watch_only_after_a_new_login() -> None:
 
 
 def test_a_refusal_belongs_to_the_oldest_unanswered_creation() -> None:
-    machine = opened()
+    machine = known()
     handles = [add(machine, key) for key in (b"a", b"b", b"c")]
     wire_ids = [creation.watch_id for creation in creations(machine.to_send(0.0))]
     answer(machine, wire_ids[0], created=True)
@@ -84,7 +85,7 @@ def test_a_refusal_of_nothing_is_ignored() -> None:
 
 
 def test_a_creation_cancelled_before_its_answer_keeps_its_place_in_line() -> None:
-    machine = opened()
+    machine = known()
     handles = [add(machine, key) for key in (b"a", b"b")]
     wire_ids = [creation.watch_id for creation in creations(machine.to_send(0.0))]
     machine.cancel(handles[0])
@@ -94,7 +95,7 @@ def test_a_creation_cancelled_before_its_answer_keeps_its_place_in_line() -> Non
 
 
 def test_the_late_answer_and_events_of_a_cancelled_watch_reach_no_other() -> None:
-    machine = opened()
+    machine = known()
     first = add(machine, b"a")
     [old] = [creation.watch_id for creation in creations(machine.to_send(0.0))]
     machine.cancel(first)
@@ -142,7 +143,7 @@ def test_the_end_of_a_watch_is_a_typed_error(reason: str, kind: type[Exception])
 
 @pytest.mark.parametrize(("reason", "kind"), [(STALE, InvalidAuthToken), (LEADERLESS, NoLeader)])
 def test_a_refusal_that_another_stream_may_cure_reopens_instead_of_failing(reason: str, kind: type[RpcError]) -> None:
-    machine = opened()
+    machine = known()
     handles = [add(machine, key) for key in (b"a", b"b")]
     wire_ids = [creation.watch_id for creation in creations(machine.to_send(0.0))]
     answer(machine, wire_ids[0], created=True)
@@ -151,7 +152,8 @@ def test_a_refusal_that_another_stream_may_cure_reopens_instead_of_failing(reaso
     assert isinstance(reopen, Reopen)
     assert isinstance(reopen.error, kind)
     assert machine.to_send(0.0) == []
-    assert sorted((each.key, each.start_revision) for each in reopened(machine)) == [(b"a", 31), (b"b", 11)]
+    machine.stream_opened(0.0)
+    assert sorted((each.key, each.start_revision) for each in confirmed(machine)) == [(b"a", 31), (b"b", 11)]
     assert len(handles) == 2
 
 
@@ -162,8 +164,9 @@ def test_a_token_that_stays_refused_fails_its_watches_in_the_end() -> None:
         machine.to_send(0.0)
         assert [type(output) for output in refuse(machine, STALE)] == [Reopen]
         machine.stream_opened(0.0)
-    machine.to_send(0.0)
-    failures = [output for _ in handles for output in refuse(machine, STALE)]
+    failures = []
+    while machine.to_send(0.0):
+        failures += refuse(machine, STALE)
     assert [(type(each), getattr(each, "handle", 0)) for each in failures] == [(Failed, handle) for handle in handles]
 
 

@@ -41,20 +41,38 @@ def creations(requests: list[WatchRequest]) -> list[WatchCreateRequest]:
 
 
 def cancellations(requests: list[WatchRequest]) -> list[int]:
-    return [request.cancel_request.watch_id for request in requests if request.cancel_request]
+    return [request.cancel_request.watch_id for request in requests if request.cancel_request is not None]
+
+
+def confirmed(machine: Watches) -> list[WatchCreateRequest]:
+    """Send what is pending and confirm each creation, the first of which goes alone; return them."""
+    sent: list[WatchCreateRequest] = []
+    while requests := creations(machine.to_send(0.0)):
+        for creation in requests:
+            answer(machine, creation.watch_id, 20, created=True)
+        sent += requests
+    return sent
 
 
 def created(machine: Watches) -> list[int]:
     """Send what is pending, confirm each creation, and return the ids on the wire."""
-    wire_ids = [creation.watch_id for creation in creations(machine.to_send(0.0))]
-    for wire_id in wire_ids:
-        answer(machine, wire_id, 20, created=True)
-    return wire_ids
+    return [creation.watch_id for creation in confirmed(machine)]
 
 
 def opened() -> Watches:
     machine = Watches()
     machine.stream_opened(0.0)
+    return machine
+
+
+def known() -> Watches:
+    """Return a machine whose server has shown that it keeps our ids, with no watch."""
+    machine = opened()
+    handle = add(machine)
+    [wire_id] = created(machine)
+    machine.cancel(handle)
+    machine.to_send(0.0)
+    answer(machine, wire_id, canceled=True)
     return machine
 
 
