@@ -13,15 +13,21 @@ __all__ = ["call"]
 
 
 async def call(
-    core: Core, method: Method, request: object, *, seconds: float | None, endpoint: Endpoint | None = None
+    core: Core,
+    method: Method,
+    request: object,
+    *,
+    seconds: float | None,
+    endpoint: Endpoint | None = None,
+    repeatable: bool | None = None,
 ) -> Any:
     """
-    Return the answer of a unary *method*, from *endpoint* or from any; errors are those of `Caller.unary`.
+    Return the answer of a unary *method*; arguments and errors are those of `Caller.unary`.
 
     An answer that can't be read leaves open whether a write was applied, and its error says so.
     """
     payload = _codec.encode(request)
-    answer = await core.caller.unary(method, payload, timeout=seconds, endpoint=endpoint)
+    answer = await core.caller.unary(method, payload, timeout=seconds, repeatable=repeatable, endpoint=endpoint)
     try:
         return _codec.decode(method.response, answer)
     except _codec.DecodeError as error:

@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator
 from typing import Any
 
 from etcd_async import _codec
+from etcd_async._call import call
 from etcd_async._core import Core
 from etcd_async._transport import methods
 
@@ -19,10 +20,11 @@ async def rpc(core: Core, path: object, message: Any, timeout: float | None) -> 
         raise ValueError(f"path must be that of an RPC of etcd such as /etcdserverpb.KV/Range, not {path!r}")
     if not isinstance(message, method.request):
         raise TypeError(f"message must be a {method.request.__name__}, not {type(message).__name__}")
-    payload = _codec.encode(message)
     if method.kind is not methods.Kind.UNARY:
-        return _answers(core, method, payload, timeout)
-    return _codec.decode(method.response, await core.caller.unary(method, payload, timeout=timeout))
+        return _answers(core, method, _codec.encode(message), timeout)
+    # A lease that is granted twice has either two ids, or one that is taken the second time.
+    repeatable = False if method is methods.LEASE_GRANT else None
+    return await call(core, method, message, seconds=timeout, repeatable=repeatable)
 
 
 async def _answers(

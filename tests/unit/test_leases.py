@@ -2,9 +2,10 @@
 
 import pytest
 
-from etcd_async import Client, LeaseGrant, _codec
-from etcd_async.wire import LeaseGrantResponse, LeaseTimeToLiveResponse
-from tests.support.h2server import H2Server, Request, within
+from etcd_async import Client, LeaseGrant, Unavailable, _codec
+from etcd_async.wire import LeaseGrantRequest, LeaseGrantResponse, LeaseTimeToLiveResponse
+from tests.support.h2server import H2Server, Request
+from tests.support.live import within
 
 pytestmark = pytest.mark.loops("asyncio", "uvloop")
 
@@ -29,3 +30,19 @@ async def test_a_grant_may_find_the_lease_of_its_own_first_attempt(granted_ttl: 
     assert isinstance(granted, LeaseGrant)
     assert granted.ttl == 7
     assert asked.count("LeaseGrant") == grants
+
+
+@pytest.mark.parametrize("id", [0, 7])
+async def test_a_grant_by_its_wire_message_is_never_repeated(id: int) -> None:
+    """It could not be told apart from another lease, or from somebody else's."""
+    asked: list[Request] = []
+
+    def lose(request: Request) -> None:
+        asked.append(request)
+        request.abandon(8)
+
+    async with H2Server(answers=lose) as server, Client(server.endpoint) as client:
+        with pytest.raises(Unavailable) as caught:
+            await within(client.rpc("/etcdserverpb.Lease/LeaseGrant", LeaseGrantRequest(ttl=7, id=id)))
+    assert caught.value.maybe_applied
+    assert len(asked) == 1

@@ -7,6 +7,7 @@ import pytest
 import etcd_async
 from etcd_async import ops
 from etcd_async.errors import ProtocolError
+from etcd_async.wire import PutRequest
 from tests.support.h2server import H2Server, Request
 
 pytestmark = pytest.mark.loops("asyncio", "uvloop")
@@ -34,6 +35,13 @@ async def test_a_malformed_answer_breaks_the_protocol_and_a_write_may_have_been_
         with pytest.raises(ProtocolError) as caught:
             await client.do(op)
         assert caught.value.maybe_applied is maybe_applied
+
+
+async def test_a_malformed_answer_to_a_write_by_its_wire_message_leaves_open_whether_it_was_applied() -> None:
+    async with H2Server(answers=malformed) as server, etcd_async.Client(server.endpoint) as client:
+        with pytest.raises(ProtocolError) as caught:
+            await client.rpc("/etcdserverpb.KV/Put", PutRequest(key=b"k"))
+        assert caught.value.maybe_applied
 
 
 async def test_a_malformed_grant_ends_no_client_and_the_lease_may_exist() -> None:
