@@ -9,13 +9,20 @@ reader came out exactly at the end of the bytes. A DecodeError is raised only wh
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeVar
 
 from etcd_async._codec._generated.etcdserverpb import read_response_header
 from etcd_async._codec._generated.hot import LEASES, read_kv, remember_lease
+from etcd_async._codec.columns import read_kv_rows, read_rows
 from etcd_async._codec.reading import DEPTH, read_int64, read_span
 from etcd_async._codec.responses import KeepAliveResponse, WatchResponse
 from etcd_async.types import DeleteResult, Event, KeyValue, OpResult, PutResult, RangeResult, TxnResult
+
+_T = TypeVar("_T")
+_One: TypeAlias = Callable[[bytes, int, int], _T]
+_Rows: TypeAlias = Callable[[bytes, int, int], tuple[list[_T], int]]
+# In so many bytes it is worth a look whether they are rows; if not, as many are read one by one before the next look.
+_LONG: Final = 8192
 
 
 class OtherOrder(Exception):
@@ -83,22 +90,10 @@ def read_watch(buf: bytes, p: int, end: int) -> WatchResponse:
     revision, p = _new_header(buf, p)
     watch_id, p = _number(buf, p, end, 0x10)
     fragment, p = _flag(buf, p, end, 0x38)
-    events: list[Event] = []
-    append = events.append
-    while p < end and buf[p] == 0x5A:
-        # read_span in line, as in _kvs.
-        if (size := buf[p + 1]) < 128:
-            start = p + 2
-            p = start + size
-        elif (second := buf[p + 2]) < 128:
-            start = p + 3
-            p = start + size + (second << 7) - 128
-        else:
-            start, p = read_span(buf, p + 1, end)
-        append(_event(buf, start, p))
+    events, p = _repeated(buf, p, end, 0x5A, _event, _put_rows)
     if p != end:
         raise OtherOrder
-    return WatchResponse(revision, watch_id, fragment=fragment, events=tuple(events))
+    return WatchResponse(revision, watch_id, fragment=fragment, events=events)
 
 
 def read_keep_alive(buf: bytes, p: int, end: int) -> KeepAliveResponse:
@@ -167,6 +162,23 @@ def _event(buf: bytes, p: int, end: int) -> Event:
     return event  # type: ignore[no-any-return]  # it is one, since the line above
 
 
+def _put_rows(buf: bytes, p: int, end: int) -> tuple[list[Event], int]:
+    """Read the events from *p* on that are puts and laid out alike; return them and where they stop."""
+    start, after = read_span(buf, p + 1, end)
+    kv, stop = read_span(buf, start + 1, after) if start < after and buf[start] == 0x12 else (start, start)
+    if stop != after:
+        return [], p
+    events = []
+    for put in read_rows(buf, p, kv, end, after - p):
+        event: Any = _Draft()
+        event.type = "put"
+        event.kv = put
+        event.prev_kv = None
+        event.__class__ = Event
+        events.append(event)
+    return events, p + len(events) * (after - p)
+
+
 def _kv(buf: bytes, p: int, end: int, tag: int) -> tuple[KeyValue, int]:
     if p >= end or buf[p] != tag:
         raise OtherOrder
@@ -183,20 +195,31 @@ def _kv(buf: bytes, p: int, end: int, tag: int) -> tuple[KeyValue, int]:
 
 
 def _kvs(buf: bytes, p: int, end: int, tag: int) -> tuple[tuple[KeyValue, ...], int]:
-    kvs: list[KeyValue] = []
-    append = kvs.append
+    return _repeated(buf, p, end, tag, read_kv, read_kv_rows)
+
+
+def _repeated(buf: bytes, p: int, end: int, tag: int, one: _One[_T], rows: _Rows[_T]) -> tuple[tuple[_T, ...], int]:
+    """Read a repeated field, many rows at once where they are laid out alike."""
+    found: list[_T] = []
+    append = found.append
     while p < end and buf[p] == tag:
-        # read_span in line for the lengths that nearly all have: a call less for each of possibly many thousands.
-        if (size := buf[p + 1]) < 128:
-            start = p + 2
-            p = start + size
-        elif (second := buf[p + 2]) < 128:
-            start = p + 3
-            p = start + size + (second << 7) - 128
-        else:
-            start, p = read_span(buf, p + 1, end)
-        append(read_kv(buf, start, p))
-    return tuple(kvs), p
+        until = end
+        if end - p >= _LONG:
+            alike, p = rows(buf, p, end)
+            found += alike
+            until = p if alike else p + _LONG
+        while p < until and buf[p] == tag:
+            # read_span in line for the lengths that nearly all have: a call less for each of possibly many thousands.
+            if (size := buf[p + 1]) < 128:
+                start = p + 2
+                p = start + size
+            elif (second := buf[p + 2]) < 128:
+                start = p + 3
+                p = start + size + (second << 7) - 128
+            else:
+                start, p = read_span(buf, p + 1, end)
+            append(one(buf, start, p))
+    return tuple(found), p
 
 
 def _flag(buf: bytes, p: int, end: int, tag: int) -> tuple[bool, int]:

@@ -7,9 +7,12 @@ from typing import Any
 
 from etcd_async import _codec as codec
 from etcd_async import wire
-from etcd_async._codec import DecodeError, public
+from etcd_async._codec import DecodeError, fast, public
 from tests.fuzz.source import Source
 from tests.unit.codec.google import NAMES, descriptors, is_refused_by_us_only, our_class, parse
+
+# Of a ResponseHeader: revision 7.
+_HEADER = b"\x0a\x02\x18\x07"
 
 _Decode = Callable[[bytes], Any]
 
@@ -47,7 +50,22 @@ def fuzz_messages_of_protobuf(data: bytes) -> None:
 def fuzz_hot_answers(data: bytes) -> None:
     """Each hot decoder says what the general one does."""
     source = Source(data)
-    (decode, message, convert), data = _HOT[source.number(len(_HOT))], source.rest()
+    _compare(*_HOT[source.number(len(_HOT))], source.rest())
+
+
+def fuzz_rows(data: bytes) -> None:
+    """So it is where an element comes again and again, with a few bytes changed, in an answer long enough for rows."""
+    source = Source(data)
+    decoders, tag = (_HOT[0], b"\x12") if source.number(2) else (_HOT[6], b"\x5a")
+    element = source.string()[:127]
+    element = tag + bytes([len(element)]) + element
+    table = bytearray(element * max(32, fast._LONG // len(element) + 1))
+    for _ in range(source.number(4)):
+        table[(source.number() << 8 | source.number()) % len(table)] = source.number()
+    _compare(*decoders, _HEADER + table)
+
+
+def _compare(decode: _Decode, message: type, convert: Callable[[Any], Any], data: bytes) -> None:
     try:
         expected = convert(codec.decode(message, data))
     except DecodeError:

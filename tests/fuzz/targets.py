@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from tests.fuzz.codec import fuzz_hot_answers, fuzz_messages_of_protobuf
+from tests.fuzz.codec import fuzz_hot_answers, fuzz_messages_of_protobuf, fuzz_rows
 from tests.fuzz.conversation import fuzz_connection
 from tests.fuzz.framing import fuzz_frames, fuzz_heads, fuzz_messages
 from tests.fuzz.machines import fuzz_renewals, fuzz_watches
@@ -21,6 +21,7 @@ TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
     "heads": fuzz_heads,
     "messages": fuzz_messages,
     "renewals": fuzz_renewals,
+    "rows": fuzz_rows,
     "watches": fuzz_watches,
 }
 
