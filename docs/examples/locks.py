@@ -2,6 +2,9 @@
 
 import asyncio
 import os
+import sys
+
+import anyio
 
 from etcd_async import Client, LockLost, LockTimeout, put
 
@@ -41,6 +44,20 @@ async def write_only_as_the_holder(client: Client) -> None:
 
 
 # --8<-- [end:fenced]
+# --8<-- [start:cleanup]
+async def export(client: Client) -> None:
+    async with client.lock("jobs/export", ttl=10):
+        worker = await asyncio.create_subprocess_exec(sys.executable, "-c", "print('exported')")
+        try:
+            await worker.wait()
+        finally:
+            if worker.returncode is None:
+                worker.terminate()
+                with anyio.move_on_after(5, shield=True):
+                    await worker.wait()
+
+
+# --8<-- [end:cleanup]
 # --8<-- [start:signal]
 async def finish_in_order(client: Client) -> None:
     async with client.lock("jobs/import", ttl=10, on_loss="signal") as lock:
@@ -57,6 +74,7 @@ async def main() -> None:
         await clean_up_alone(client)
         await clean_up_if_nobody_does(client)
         await write_only_as_the_holder(client)
+        await export(client)
         await finish_in_order(client)
 
 

@@ -3,24 +3,15 @@
 import asyncio
 import random
 
+import anyio
 import pytest
 
 from etcd_async import Client, LeaseNotFound, LockLost, LockTimeout, put
 from etcd_async.recipes.lock import Lock
 from etcd_async.testing import EtcdServer
 from etcd_async.wire import LockRequest, UnlockRequest
-from tests.integration.support import until_expired, until_keys
+from tests.integration.support import lease_of_key, nothing_left, until_expired, until_keys
 from tests.support.live import forever, running, take, within
-
-
-async def lease_of_key(client: Client, key: bytes) -> int:
-    kv = await client.get(key)
-    assert kv is not None
-    return kv.lease
-
-
-async def nothing_left(client: Client) -> bool:
-    return not await client.count(prefix="") and not await client.leases.list()
 
 
 async def test_the_body_runs_with_the_lock_and_nothing_stays_behind(client: Client) -> None:
@@ -276,6 +267,23 @@ async def test_a_deleted_key_cancels_the_body_at_once_with_lock_lost(client: Cli
     with pytest.raises(LockLost, match="deleted"):
         await hold()
     assert await nothing_left(client)
+
+
+async def test_a_body_that_lost_its_lock_is_cancelled_at_every_await_but_what_it_shields(client: Client) -> None:
+    counts: list[int] = []
+
+    async def work() -> None:
+        async with client.lock("x", ttl=10) as lock:
+            await client.delete(lock.key)
+            for _ in range(2):
+                with pytest.raises(asyncio.CancelledError):
+                    await within(forever())
+            with anyio.move_on_after(10, shield=True):
+                counts.append(await client.count(prefix="x/"))
+
+    with pytest.raises(LockLost):
+        await work()
+    assert counts == [0]
 
 
 async def test_a_deleted_and_recreated_key_is_lost_too(client: Client) -> None:
