@@ -42,10 +42,10 @@ from etcd_async.errors import (
 from etcd_async.options import Backoff
 
 MAX_ATTEMPTS = 100  # as etcd's own client: client/v3/options.go defaultUnaryMaxRetries
-MAX_STALE = 8
+MAX_STALE = 6
 """
 Attempts of one call that may be refused for their token. Each but the first has a new one; where authentication is
-switched on and off all the time, one in ten of those is refused again.
+switched on and off all the time, one in twenty of those is refused again.
 """
 MAX_NAMELESS = 4  # attempts of one call that has no user to log in as, and is refused for that
 MAX_DOWN_ROUNDS = 2

@@ -56,8 +56,8 @@ async def test_users_outlive_authentication_that_is_switched_on_and_off_all_the_
     """A login that finds it off brings no token; and then it is on."""
     off = error_for(StatusCode.FAILED_PRECONDITION, "etcdserver: authentication is not enabled")
     nameless = error_for(StatusCode.INVALID_ARGUMENT, "etcdserver: user name is empty")
-    network.logins = [token("t1"), off, off, off, token("t2"), off, off, token("t3")]
-    network.answers[A] = [stale(), nameless, nameless, nameless, stale(), nameless, nameless, b"answer"]
+    network.logins = [token("t1"), off, off, token("t2"), off, token("t3")]
+    network.answers[A] = [stale(), nameless, nameless, stale(), nameless, b"answer"]
     caller = caller_of(A, credentials=ROOT)
     assert await caller.unary(method, b"", timeout=5.0) == b"answer"
     assert network.asked[-1].metadata == with_token("t3")
