@@ -295,7 +295,7 @@ async def _first_answer(call: Call, at: Place, payload: bytes, now: float) -> by
     until, patience = call.until(now), call.patience(now)
     stream = await at.channel.open(call.method.path, metadata=at.metadata, deadline=until, patience=patience)
     try:
-        stream.send(payload, end=True)
+        stream.send(payload)  # not its end: etcd's proxy would take that for a farewell
         answer = await stream.receive()
     finally:
         stream.cancel()

@@ -24,7 +24,7 @@ async def test_one_request_on_a_duplex_stream_gets_its_one_answer(network: Netwo
     assert await caller_of(A).ask(LEASE_KEEP_ALIVE, b"request", timeout=5.0) == b"answer"
     [stream] = network.streams
     assert stream.sent == [b"request"]
-    assert stream.is_ended
+    assert not stream.is_ended
     assert stream.is_cancelled
     assert network.asked[0].deadline == 1005.0
 
