@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from contextlib import suppress
 from typing import Any, Final, TypeVar
 
-from etcd_async import Client, EtcdError
+from etcd_async import Client, EtcdError, Watch
 from etcd_async.testing import EtcdServer
 from tests.support.live import until, watchers, within
 
@@ -44,12 +44,6 @@ def start(coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
     return asyncio.create_task(coroutine)
 
 
-async def turns(number: int) -> None:
-    """Let the event loop turn *number* times."""
-    for _ in range(number):
-        await asyncio.sleep(0)
-
-
 async def in_turn(work: Callable[[int], Awaitable[T]], numbers: Iterable[int], *, workers: int) -> list[T]:
     """Do *work* for each of *numbers*, so many at a time, and return the results in order."""
     numbered = enumerate(numbers)
@@ -71,6 +65,16 @@ async def outcome(work: Awaitable[T]) -> T | EtcdError:
         return await work
     except EtcdError as error:
         return error
+
+
+async def seen_until(watch: Watch, revision: int) -> list[int]:
+    """Return the revisions of all events up to *revision*."""
+    seen: list[int] = []
+    async for event in watch:
+        seen.append(event.revision)
+        if event.revision >= revision:
+            break
+    return seen
 
 
 async def cancelled(task: asyncio.Task[Any]) -> None:

@@ -8,8 +8,8 @@ import pytest
 
 from etcd_async import Client, DeadlineExceeded, EtcdError, LeaseNotFound, PutResult, Unavailable, create_revision, put
 from etcd_async.testing import EtcdServer, FaultProxy
-from tests.faults.support import in_turn, outcome, start, turns
-from tests.support.live import running, within
+from tests.faults.support import in_turn, outcome, start
+from tests.support.live import running, turns, within
 
 pytestmark = pytest.mark.faults
 

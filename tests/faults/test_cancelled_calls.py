@@ -10,8 +10,8 @@ import pytest
 
 from etcd_async import Client, get, put, version
 from etcd_async.testing import EtcdServer, FaultProxy
-from tests.faults.support import Baseline, start, turns
-from tests.support.live import within
+from tests.faults.support import Baseline, start
+from tests.support.live import turns, within
 
 pytestmark = pytest.mark.faults
 

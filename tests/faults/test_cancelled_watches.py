@@ -4,8 +4,8 @@ import pytest
 
 from etcd_async import Client, Event, Watch
 from etcd_async.testing import EtcdServer, FaultProxy
-from tests.faults.support import Baseline, cancelled, start, turns
-from tests.support.live import take, within
+from tests.faults.support import Baseline, cancelled, start
+from tests.support.live import take, turns, within
 
 pytestmark = pytest.mark.faults
 

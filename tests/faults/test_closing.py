@@ -9,8 +9,8 @@ import pytest
 
 from etcd_async import Client, ClientClosed, EtcdError, LeaseLost, LockLost, Service, Unavailable
 from etcd_async.testing import EtcdServer, FaultProxy
-from tests.faults.support import Stopwatch, own_tasks, start, tasks, turns
-from tests.support.live import forever, until, within
+from tests.faults.support import Stopwatch, own_tasks, start, tasks
+from tests.support.live import forever, turns, until, within
 
 pytestmark = [pytest.mark.faults, pytest.mark.loops("debug", "uvloop")]
 

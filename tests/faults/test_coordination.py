@@ -30,8 +30,8 @@ from etcd_async import (
 from etcd_async.testing import EtcdServer, FaultProxy
 from tests.faults.processes import ROOT
 from tests.faults.sharing import RULES, history, holdings, judge, note
-from tests.faults.support import outcome, start, turns
-from tests.support.live import until, watchers, within
+from tests.faults.support import outcome, start
+from tests.support.live import turns, until, watchers, within
 
 pytestmark = pytest.mark.faults
 

@@ -12,7 +12,7 @@ import pytest
 from etcd_async import Client, EtcdError, Unavailable, put, value, version
 from etcd_async import get as get_op
 from etcd_async.testing import EtcdServer
-from tests.faults.support import Baseline, outcome, turns
+from tests.faults.support import Baseline, outcome
 from tests.support.cutter import (
     KEEP_ALIVE,
     PUT,
@@ -34,7 +34,7 @@ from tests.support.cutter import (
     before_headers,
     unseen,
 )
-from tests.support.live import take, within
+from tests.support.live import take, turns, within
 
 pytestmark = pytest.mark.faults
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from etcd_async import Client, DeadlineExceeded, EtcdError, Lease, TransportOptions, Unavailable, Watch
+from etcd_async import Client, DeadlineExceeded, EtcdError, Lease, TransportOptions, Unavailable
 from etcd_async.testing import EtcdCluster, EtcdServer, FaultProxy
-from tests.faults.support import Stopwatch, outcome, start
+from tests.faults.support import Stopwatch, outcome, seen_until, start
 from tests.support.live import running, take, until, within
 
 pytestmark = [pytest.mark.faults, pytest.mark.slow, pytest.mark.timeout(120)]
@@ -37,16 +37,6 @@ async def write(client: Client) -> int:
     for number in range(EVENTS):
         await outcome(client.put(f"/event/{number}", "v", timeout=3))
     return (await client.put("/event/last", "v", timeout=30)).revision
-
-
-async def seen_until(watch: Watch, revision: int) -> list[int]:
-    """Return the revisions of all events up to *revision*."""
-    seen: list[int] = []
-    async for event in watch:
-        seen.append(event.revision)
-        if event.revision >= revision:
-            break
-    return seen
 
 
 async def renewed_after(client: Client, lease: Lease, moment: float) -> None:

@@ -7,8 +7,8 @@ import pytest
 from etcd_async import Client, LeaseLost, LeaseNotFound, Service, TransportOptions
 from etcd_async.options import CLEANUP_TIMEOUT
 from etcd_async.testing import EtcdServer, FaultProxy
-from tests.faults.support import Stopwatch, turns
-from tests.support.live import forever, running, take, until, within
+from tests.faults.support import Stopwatch
+from tests.support.live import forever, running, take, turns, until, within
 
 pytestmark = pytest.mark.faults
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from etcd_async import Client, Lease, ServerTimeout, TransportOptions, Watch
+from etcd_async import Client, Lease, ServerTimeout, TransportOptions
 from etcd_async._protocol.pulse import IDLE_INTERVAL, PATIENCE
 from etcd_async._transport.callstream import CallStream
 from etcd_async._transport.duplex import SECOND_LOOK, Duplex
 from etcd_async.testing import EtcdServer, FaultProxy, Ports
-from tests.faults.support import Stopwatch, cancelled, outcome, start
+from tests.faults.support import Stopwatch, cancelled, outcome, seen_until, start
 from tests.robustness.cluster import Cluster, Member
 from tests.support.live import running, take, until, within
 
@@ -141,16 +141,6 @@ async def write_on(client: Client, stopped: asyncio.Event) -> int:
         await outcome(client.put(f"/event/{number}", "v", timeout=3))
         number += 1
     return await put_surely(client, "/event/last")
-
-
-async def seen_until(watch: Watch, revision: int) -> list[int]:
-    """Return the revisions of all events up to *revision*."""
-    seen: list[int] = []
-    async for event in watch:
-        seen.append(event.revision)
-        if event.revision >= revision:
-            break
-    return seen
 
 
 @FAULTS

@@ -25,6 +25,18 @@ async def until_expired(client: Client, seconds: int) -> None:
         await take(watch, 1, seconds + 5)
 
 
+async def nothing_left(client: Client) -> bool:
+    """Tell whether there is neither a key nor a lease."""
+    return not await client.count(prefix="") and not await client.leases.list()
+
+
+async def lease_of_key(client: Client, key: bytes) -> int:
+    """Return the id of the lease that *key* lives on."""
+    kv = await client.get(key)
+    assert kv is not None
+    return kv.lease
+
+
 async def wipe(client: Client) -> None:
     """Delete every key and revoke every lease."""
     await client.delete(prefix="")

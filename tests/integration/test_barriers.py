@@ -15,12 +15,8 @@ from etcd_async import (
 )
 from etcd_async.crypto import Encryption, Keyring
 from etcd_async.testing import EtcdServer
-from tests.integration.support import until_keys
+from tests.integration.support import nothing_left, until_keys
 from tests.support.live import forever, running, within
-
-
-async def nothing_left(client: Client) -> bool:
-    return not await client.count(prefix="") and not await client.leases.list()
 
 
 async def done(*tasks: asyncio.Task[None]) -> None:

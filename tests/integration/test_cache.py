@@ -11,7 +11,7 @@ from etcd_async import Client, ClientClosed, DeadlineExceeded, Event, KeyValue, 
 from etcd_async.recipes import cache as module
 from etcd_async.recipes._follow import Follow
 from etcd_async.testing import EtcdServer, FaultProxy
-from tests.support.live import running, take, until, within
+from tests.support.live import running, take, turns, until, within
 
 
 async def state_of(client: Client, prefix: str) -> dict[bytes, KeyValue]:
@@ -192,11 +192,6 @@ async def test_listing_again_waits_for_a_server_and_so_does_who_waits_for_it(
             may_pass.set()
             await within(waiting)
         assert dict(cache) == await state_of(client, "/a/")
-
-
-async def turns(number: int) -> None:
-    for _ in range(number):
-        await asyncio.sleep(0)
 
 
 async def test_differences_come_in_the_order_of_their_revisions(client: Client) -> None:

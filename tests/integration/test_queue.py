@@ -10,7 +10,7 @@ import etcd_async
 from etcd_async import Claim, ClaimLost, Client, QueueTimeout, create_revision, delete, put
 from etcd_async.crypto import Encryption, Keyring
 from etcd_async.testing import EtcdServer
-from tests.integration.support import until_expired, until_keys, wipe
+from tests.integration.support import nothing_left, until_expired, until_keys, wipe
 from tests.support.live import forever, metric, running, within
 
 
@@ -21,10 +21,6 @@ async def drained(queue: etcd_async.Queue) -> list[bytes]:
         async with queue.claim(timeout=5) as item:
             values.append(item.value)
     return values
-
-
-async def nothing_left(client: Client) -> bool:
-    return not await client.count(prefix="") and not await client.leases.list()
 
 
 async def lease_of_claim(client: Client) -> int:

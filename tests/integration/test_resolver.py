@@ -129,6 +129,29 @@ async def test_a_registration_that_was_taken_over_does_not_fight(client: Client,
         assert await client.discover("billing") == [newer]
 
 
+async def test_a_registration_that_was_taken_over_is_not_put_back_over_its_successor(
+    client: Client, etcd_server: EtcdServer
+) -> None:
+    """As by a process that was cut off for longer than its lease, while another one was started in its place."""
+    newer = Service("billing", "1", "10.0.0.9:80")
+    async with Client(etcd_server.endpoint) as other, client.register(ONE, ttl=30) as registration:
+        first = registration.lease_id
+        async with other.register(newer, ttl=30):
+            await client.leases.revoke(first)
+
+            async def has_another_lease() -> bool:
+                await client.get("x")
+                return registration.lease_id not in (0, first)
+
+            await until(has_another_lease)
+            assert await client.discover("billing") == [newer]
+
+        async def is_back() -> bool:
+            return await client.discover("billing") == [ONE]
+
+        await until(is_back)
+
+
 async def test_what_was_left_picks_nothing_and_keeps_nobody_waiting(client: Client) -> None:
     async with client.resolver("billing") as resolver:
         waiting = asyncio.ensure_future(resolver.ready())

@@ -7,18 +7,8 @@ import pytest
 from etcd_async import Client, LimitMismatch, LockLost, LockTimeout, put
 from etcd_async.crypto import Encryption, Keyring
 from etcd_async.testing import EtcdServer
-from tests.integration.support import until_expired, until_keys
+from tests.integration.support import lease_of_key, nothing_left, until_expired, until_keys
 from tests.support.live import forever, running, within
-
-
-async def nothing_left(client: Client) -> bool:
-    return not await client.count(prefix="") and not await client.leases.list()
-
-
-async def lease_of_key(client: Client, key: bytes) -> int:
-    kv = await client.get(key)
-    assert kv is not None
-    return kv.lease
 
 
 async def test_so_many_are_in_and_nothing_stays_behind(client: Client) -> None:

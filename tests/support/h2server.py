@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
 
@@ -35,6 +35,8 @@ from h2.events import (
 )
 from h2.exceptions import ProtocolError
 
+from tests.support.live import within
+
 WAIT = 10.0
 """Seconds that anything awaited in a test may take."""
 
@@ -45,12 +47,6 @@ _TURNS = {RequestReceived: 0, StreamReset: 1, ConnectionTerminated: 2}
 
 E = TypeVar("E", bound=Event)
 T = TypeVar("T")
-
-
-async def within(awaitable: Awaitable[T], seconds: float = WAIT) -> T:
-    """Return what *awaitable* returns, in *seconds* at most."""
-    async with asyncio.timeout(seconds):
-        return await awaitable
 
 
 def prefixed(message: bytes, *, compressed: int = 0) -> bytes:

@@ -34,6 +34,12 @@ async def forever() -> None:
     await asyncio.Event().wait()
 
 
+async def turns(number: int) -> None:
+    """Let the event loop turn *number* times."""
+    for _ in range(number):
+        await asyncio.sleep(0)
+
+
 @asynccontextmanager
 async def running(coroutine: Coroutine[Any, Any, T]) -> AsyncIterator[asyncio.Task[T]]:
     """Run *coroutine* beside the body; it is cancelled at the end, if it has not ended."""

@@ -7,7 +7,8 @@ import pytest
 
 from etcd_async import Client, Compacted, PermissionDenied
 from etcd_async.wire import KeyValue, RangeRequest, RangeResponse, RangeStreamResponse, ResponseHeader
-from tests.support.h2server import H2Server, Request, within
+from tests.support.h2server import H2Server, Request
+from tests.support.live import within
 
 KEYS = [f"k{number:03d}".encode() for number in range(40)]
 REVISION = 77

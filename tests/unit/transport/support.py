@@ -9,7 +9,8 @@ from typing import Any
 from etcd_async._protocol.endpoints import parse
 from etcd_async._transport.channel import Channel
 from etcd_async.options import TLS, Backoff, TransportOptions
-from tests.support.h2server import H2Server, within
+from tests.support.h2server import H2Server
+from tests.support.live import within
 
 PATH = "/etcdserverpb.KV/Range"
 QUICK = Backoff(initial=0.001, maximum=0.002)

@@ -19,7 +19,8 @@ from etcd_async.errors import (
     RpcError,
     StatusCode,
 )
-from tests.support.h2server import ANSWER_HEADERS, H2Server, Request, prefixed, within
+from tests.support.h2server import ANSWER_HEADERS, H2Server, Request, prefixed
+from tests.support.live import within
 from tests.unit.transport.support import PATH, call, channel_to, options
 
 pytestmark = pytest.mark.loops("asyncio", "uvloop")

@@ -13,7 +13,8 @@ from h2.settings import SettingCodes
 from etcd_async._transport.calls import Unary
 from etcd_async._transport.failure import AttemptFailed
 from etcd_async.errors import DeadlineExceeded
-from tests.support.h2server import H2Server, Request, within
+from tests.support.h2server import H2Server, Request
+from tests.support.live import within
 from tests.unit.transport.support import PATH, call, channel_to, warm
 
 pytestmark = pytest.mark.loops("asyncio", "debug", "uvloop")

@@ -17,7 +17,8 @@ from etcd_async._transport.channel import Channel
 from etcd_async._transport.failure import CLOSED_EARLY, AttemptFailed
 from etcd_async.errors import ClientClosed, DeadlineExceeded
 from etcd_async.options import Backoff, TransportOptions
-from tests.support.h2server import H2Server, Request, within
+from tests.support.h2server import H2Server, Request
+from tests.support.live import within
 from tests.unit.transport.support import PATH, call, channel_to, options, warm
 
 pytestmark = pytest.mark.loops("asyncio", "uvloop")

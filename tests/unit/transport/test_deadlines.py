@@ -8,7 +8,7 @@ import pytest
 from etcd_async._protocol.exchange import Exchange
 from etcd_async._protocol.grpc import Head
 from etcd_async._transport.timers import Deadlines
-from tests.support.h2server import within
+from tests.support.live import within
 
 pytestmark = pytest.mark.loops("asyncio", "uvloop")
 

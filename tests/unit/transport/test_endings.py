@@ -9,7 +9,8 @@ from h2.settings import SettingCodes
 
 from etcd_async._transport.failure import AttemptFailed
 from etcd_async.errors import DeadlineExceeded
-from tests.support.h2server import H2Server, Request, raw_frame, within
+from tests.support.h2server import H2Server, Request, raw_frame
+from tests.support.live import within
 from tests.unit.transport.support import PATH, call, channel_to, options, warm
 
 pytestmark = pytest.mark.loops("asyncio", "uvloop")

@@ -14,7 +14,8 @@ from etcd_async._transport.failure import AttemptFailed
 from etcd_async._transport.timers import Heartbeat
 from etcd_async.errors import DeadlineExceeded
 from etcd_async.options import DEFAULT_TIMEOUT, TransportOptions
-from tests.support.h2server import H2Server, prefixed, within
+from tests.support.h2server import H2Server, prefixed
+from tests.support.live import within
 from tests.unit.transport.support import PATH, call, channel_to, options, warm
 
 pytestmark = pytest.mark.loops("asyncio", "uvloop")

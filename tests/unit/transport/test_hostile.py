@@ -14,8 +14,9 @@ from etcd_async._protocol.headers import literal
 from etcd_async._transport.channel import Channel
 from etcd_async._transport.failure import AttemptFailed
 from etcd_async.errors import DeadlineExceeded, ProtocolError, RpcError, StatusCode
-from tests.support.h2server import H2Server, Request, prefixed, raw_frame, within
+from tests.support.h2server import H2Server, Request, prefixed, raw_frame
 from tests.support.hostile import END, START, HostileServer, Script, answer
+from tests.support.live import within
 from tests.unit.transport.support import PATH, call, channel_to, options, warm
 
 pytestmark = pytest.mark.loops("asyncio", "uvloop")

@@ -10,7 +10,8 @@ from etcd_async._protocol.endpoints import parse
 from etcd_async._transport.caller import Caller
 from etcd_async._transport.methods import PUT, WATCH
 from etcd_async._transport.tasks import Tasks
-from tests.support.h2server import H2Server, within
+from tests.support.h2server import H2Server
+from tests.support.live import within
 
 BELONGS = "belongs to the event loop that it was first used in"
 

@@ -15,7 +15,8 @@ from etcd_async._transport.methods import RANGE
 from etcd_async.errors import Unavailable
 from etcd_async.options import TLS
 from tests.faults.certificates import Authority
-from tests.support.h2server import H2Server, Request, within
+from tests.support.h2server import H2Server, Request
+from tests.support.live import within
 from tests.unit.transport.support import QUICK, call, channel_to
 
 

@@ -13,7 +13,8 @@ from etcd_async._transport.channel import LOOK_INTERVAL, SLOW_AGE, Channel, look
 from etcd_async._transport.failure import AttemptFailed
 from etcd_async.errors import DeadlineExceeded
 from etcd_async.options import TransportOptions
-from tests.support.h2server import H2Server, within
+from tests.support.h2server import H2Server
+from tests.support.live import within
 from tests.unit.transport.support import PATH, QUICK, call, channel_to, warm
 
 pytestmark = pytest.mark.loops("asyncio", "uvloop")

@@ -17,7 +17,8 @@ from etcd_async.errors import (
     RequestTooLarge,
     ResponseTooLarge,
 )
-from tests.support.h2server import H2Server, Request, prefixed, within
+from tests.support.h2server import H2Server, Request, prefixed
+from tests.support.live import within
 from tests.unit.transport.support import call, channel_to, options, warm
 
 pytestmark = pytest.mark.loops("asyncio", "uvloop")

@@ -14,7 +14,8 @@ from etcd_async._transport.failure import AttemptFailed, connect_reason, lost_re
 from etcd_async._transport.tls import ssl_context
 from etcd_async.options import TLS, Backoff, InsecureTLSWarning
 from tests.faults.certificates import DAY, Authority
-from tests.support.h2server import H2Server, Request, within
+from tests.support.h2server import H2Server, Request
+from tests.support.live import within
 from tests.unit.transport.support import call, channel_to, options
 
 pytestmark = pytest.mark.loops("asyncio", "uvloop")

@@ -9,7 +9,8 @@ from etcd_async._protocol.frames import PING, frame
 from etcd_async._transport import connection as module
 from etcd_async._transport.connection import Connection
 from etcd_async._transport.failure import AttemptFailed
-from tests.support.h2server import H2Server, Peer, within
+from tests.support.h2server import H2Server, Peer
+from tests.support.live import within
 from tests.unit.transport.support import PATH, call, channel_to, warm
 
 pytestmark = pytest.mark.loops("asyncio", "uvloop")
