@@ -238,8 +238,10 @@ async def run(
     """Carry out a transaction; see ``client.stm``."""
     if isolation not in _LEVELS:
         raise ValueError(f"isolation must be one of {', '.join(_LEVELS)}, not {isolation!r}")
-    if isinstance(prefetch, str | bytes):
-        raise TypeError("prefetch must be a collection of keys, not one key")
+    if not callable(function):
+        raise TypeError(f"function must be an async function, not {type(function).__name__}")
+    if isinstance(prefetch, str | bytes) or not isinstance(prefetch, Iterable):
+        raise TypeError(f"prefetch must be a collection of keys, not {type(prefetch).__name__}")
     most = ops.optional(max_attempts, "max_attempts", 1)
     ahead = list(dict.fromkeys(to_key(key) for key in prefetch))
     attempt: Transaction | None = None
