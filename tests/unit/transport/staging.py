@@ -188,9 +188,3 @@ def lost(endpoint: str = A) -> AttemptFailed:
 
 def no_leader() -> RpcError:
     return error_for(StatusCode.UNAVAILABLE, "etcdserver: no leader")
-
-
-async def settled() -> None:
-    """Let everything that can happen now happen."""
-    for _ in range(20):
-        await asyncio.sleep(0)

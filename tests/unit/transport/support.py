@@ -10,7 +10,7 @@ from etcd_async._protocol.endpoints import parse
 from etcd_async._transport.channel import Channel
 from etcd_async.options import TLS, Backoff, TransportOptions
 from tests.support.h2server import H2Server
-from tests.support.live import within
+from tests.support.live import turns, within
 
 PATH = "/etcdserverpb.KV/Range"
 QUICK = Backoff(initial=0.001, maximum=0.002)
@@ -50,3 +50,8 @@ async def warm(server: H2Server, channel: Channel) -> None:
     task = call(channel)
     (await server.request()).answer(b"")
     await within(task)
+
+
+async def settled() -> None:
+    """Let everything that can happen now happen."""
+    await turns(20)

@@ -21,7 +21,8 @@ from etcd_async.errors import (
 )
 from etcd_async.options import Backoff
 from tests.unit.transport.fakes import SILENCE, Answer, Network
-from tests.unit.transport.staging import PATIENCE, A, B, Script, lost, no_leader, settled, staged
+from tests.unit.transport.staging import PATIENCE, A, B, Script, lost, no_leader, staged
+from tests.unit.transport.support import settled
 
 pytestmark = pytest.mark.loops("asyncio", "debug", "uvloop")
 

@@ -19,7 +19,8 @@ from etcd_async.errors import (
 )
 from etcd_async.options import Credentials
 from tests.unit.transport.fakes import Answer, FakeStream, Network
-from tests.unit.transport.staging import A, B, no_leader, settled, staged
+from tests.unit.transport.staging import A, B, no_leader, staged
+from tests.unit.transport.support import settled
 
 pytestmark = pytest.mark.loops("asyncio", "debug", "uvloop")
 

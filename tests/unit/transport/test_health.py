@@ -20,6 +20,7 @@ from etcd_async.errors import ClientClosed, DeadlineExceeded, NoLeader, Unavaila
 from etcd_async.options import Backoff
 from etcd_async.types import EndpointState
 from tests.unit.transport.fakes import SILENCE, FakeChannel, Network
+from tests.unit.transport.support import settled
 
 pytestmark = pytest.mark.loops("asyncio", "uvloop")
 
@@ -45,12 +46,6 @@ async def ask_all(caller: Caller) -> None:
     """Make enough calls for each endpoint to get one."""
     for _ in caller.addresses():
         await caller.unary(RANGE, b"", timeout=5.0)
-
-
-async def settled() -> None:
-    """Let every task go on until it waits."""
-    for _ in range(5):
-        await asyncio.sleep(0)
 
 
 async def is_taken_back(caller: Caller) -> None:
