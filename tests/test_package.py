@@ -99,6 +99,14 @@ def test_importing_the_package_imports_nothing_that_only_some_need(installed: Pa
     assert run(installed, "-c", asked, cwd=tmp_path) == "[]"
 
 
+def test_the_loop_never_waits_for_the_parts_of_anyio(installed: Path, tmp_path: Path) -> None:
+    listed = "{name for name in sys.modules if name.startswith('anyio')}"
+    used = "import anyio.to_thread; asyncio.run(anyio.to_thread.run_sync(int)); asyncio.run(use())"
+    use = "async def use():\n async with anyio.create_task_group(): await anyio.Lock().acquire(); anyio.Event().set()"
+    asked = f"{use}\nimport asyncio, sys, anyio, etcd_async\nbefore = {listed}\n{used}\nprint({listed} - before)"
+    assert run(installed, "-c", asked, cwd=tmp_path) == "set()"
+
+
 def foreign_imports() -> Iterator[str]:
     """Yield the top-level names that the package imports and neither Python nor the package itself provides."""
     for path in (ROOT / "etcd_async").rglob("*.py"):

@@ -10,7 +10,9 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from contextvars import Context
+from importlib import import_module
 from typing import Any, Generic, TypeVar
 
 import anyio
@@ -19,6 +21,10 @@ from etcd_async._transport.loops import check_loop
 from etcd_async.errors import ClientClosed, EtcdError
 
 T = TypeVar("T")
+
+# anyio imports most of itself when it is first used: 30 ms without the loop amid a connection, if not done before.
+with suppress(ImportError):
+    import_module("anyio._backends._asyncio")
 
 
 class Background(Generic[T]):
