@@ -12,6 +12,7 @@ from typing import Self
 
 import anyio
 
+from etcd_async import ops
 from etcd_async.errors import ClientClosed, Compacted, DeadlineExceeded, EtcdError, LeaseNotFound
 from etcd_async.lease import Lease, check_ttl
 from etcd_async.options import CLIENT_DEFAULT, Timeout
@@ -34,7 +35,7 @@ class Registration:
     after a slash where that ends in none) lives on a lease that is kept alive: when the process dies, the instance is
     gone after *ttl* seconds; when the body ends, at once. If the lease is lost while the process lives (it was cut off
     for longer than *ttl*), or somebody deletes the key, the instance is registered anew as soon as a server can be
-    reached. Where two processes register the same id, the later one stands.
+    reached. Where two processes register the same id, the later one stands for as long as it is there.
     """
 
     def __init__(self, client: Services, service: Service, *, ttl: float) -> None:
@@ -154,11 +155,11 @@ class Registration:
             self._is_entered = False
             await self._deregister()
 
-    async def _register(self) -> None:
+    async def _register(self, before: Lease | None = None) -> None:
         lease = self._client.lease(self._ttl, on_loss="signal")
         await lease.__aenter__()
         try:
-            await self._put(lease)
+            await (self._put(lease) if before is None else self._put_back(lease, before))
         except BaseException:
             await lease.__aexit__(None, None, None)
             raise
@@ -168,6 +169,13 @@ class Registration:
     async def _put(self, lease: Lease | None, timeout: Timeout = CLIENT_DEFAULT) -> None:
         put = await self._client.put(self._key, self._value, lease=lease, timeout=timeout)
         self._revision = max(self._revision, put.revision)
+
+    async def _put_back(self, lease: Lease, before: Lease) -> None:
+        """Write it anew where it lay on the lease *before*, but not over what another process has put there since."""
+        put = ops.put(self._key, self._value, lease=lease)
+        is_gone, is_ours = ops.create_revision(self._key) == 0, ops.lease_of(self._key) == before.id
+        done = await self._client.txn([is_gone], [put], [ops.txn([is_ours], [put])])
+        self._revision = max(self._revision, done.revision)
 
     async def _deregister(self) -> None:
         lease, self._lease = self._lease, None
@@ -194,7 +202,7 @@ class Registration:
             reason = await self._trouble(lease)
             _log.warning("registration of %s/%s was lost (%s); registering it anew", *self._names, reason)
             await self._deregister()
-            await self._register_stubbornly()
+            await self._register_stubbornly(lease)
 
     async def _trouble(self, lease: Lease) -> str:
         """Wait until the instance is no longer registered, and return why."""
@@ -244,11 +252,11 @@ class Registration:
                     return True
         return False
 
-    async def _register_stubbornly(self) -> None:
+    async def _register_stubbornly(self, before: Lease) -> None:
         pauses = Pauses()
         while True:
             try:
-                return await self._register()
+                return await self._register(before)
             except ClientClosed:
                 return None
             except EtcdError as error:

@@ -254,16 +254,16 @@ async def test_an_update_that_can_not_be_written_changes_nothing(client: Client)
 async def test_a_registration_left_while_it_heals_leaves_nothing(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    put, has_put, go_on = client.put, asyncio.Event(), asyncio.Event()
+    txn, has_put, go_on = client.txn, asyncio.Event(), asyncio.Event()
 
-    async def slow_put(*args: Any, **options: Any) -> object:
-        result = await put(*args, **options)
+    async def slow_txn(*args: Any, **options: Any) -> object:
+        result = await txn(*args, **options)
         has_put.set()
         await go_on.wait()
         return result
 
     async with client.register(BILLING, ttl=2) as registration:
-        monkeypatch.setattr(client, "put", slow_put)
+        monkeypatch.setattr(client, "txn", slow_txn)
         await client.leases.revoke(registration.lease_id)
         await within(has_put.wait())
         go_on.set()  # the answer is there, and the body is left in the same turn
