@@ -127,7 +127,7 @@ class _Channel(grpclib.client.Channel):
         return protocol
 
     async def _create_connection(self) -> H2Protocol:
-        if self._path is not None:
+        if self._path is not None or "%" in self._host:  # uvloop's sock_connect loses the zone of an IPv6 address
             return await super()._create_connection()
         # grpclib would leave all the time there is to the first address of a name.
         connected = await dial(self._host, self._port)

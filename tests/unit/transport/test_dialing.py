@@ -7,7 +7,9 @@ import itertools
 import socket
 import time
 from collections.abc import Iterator
-from typing import Any
+from ipaddress import IPv6Address
+from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -16,7 +18,8 @@ from etcd_async._transport.caller import Caller
 from etcd_async._transport.dialing import STAGGER, Address, dial, in_turn
 from etcd_async._transport.failure import AttemptFailed
 from etcd_async._transport.methods import RANGE
-from tests.support.h2server import H2Server, Request, within
+from tests.support.h2server import H2Server, Request
+from tests.support.live import within
 from tests.unit.transport.support import QUICK, call, channel_to, options
 
 pytestmark = pytest.mark.loops("asyncio", "uvloop")
@@ -88,6 +91,40 @@ async def test_addresses_of_both_families_are_tried(monkeypatch: pytest.MonkeyPa
         resolve(monkeypatch, server.port, "::1", LIVE)
         async with channel_to(f"http://{NAME}:{server.port}") as channel:
             assert await within(call(channel)) == b"pong"
+
+
+def link_local() -> str | None:
+    """Return an address of this machine that is nothing without its zone, if there is one."""
+    table = Path("/proc/net/if_inet6")
+    lines = [line.split() for line in table.read_text().splitlines()] if table.exists() else []
+    found = [f"{IPv6Address(bytes.fromhex(line[0]))}%{line[-1]}" for line in lines if line[0].startswith("fe80")]
+    return found[0] if found else None
+
+
+@pytest.mark.skipif(link_local() is None, reason="this machine has no link-local IPv6 address")
+async def test_an_address_with_a_zone_is_connected_to_in_its_zone() -> None:
+    host = link_local()
+    assert host is not None
+    loop = asyncio.get_running_loop()
+    accepted: asyncio.Future[asyncio.Transport] = loop.create_future()
+
+    class Listening(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            accepted.set_result(cast(asyncio.Transport, transport))
+
+    with socket.socket(socket.AF_INET6) as listening:
+        listening.bind(socket.getaddrinfo(host, 0)[0][4])
+        server = await loop.create_server(Listening, sock=listening)
+        try:
+            async with channel_to(f"http://[{host}]:{listening.getsockname()[1]}") as channel:
+                waiting = call(channel)
+                ends: list[asyncio.Future[Any]] = [waiting, accepted]
+                await within(asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED))
+                assert not waiting.done()
+                waiting.cancel()
+            accepted.result().abort()
+        finally:
+            server.close()
 
 
 async def reason_for(endpoint: str, **changes: Any) -> str:
