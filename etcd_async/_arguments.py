@@ -5,11 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from etcd_async._keys import check_timeout
+from etcd_async._keys import FIRST, check_timeout, prefix_end
+from etcd_async._keyspace import Cipher
 from etcd_async._protocol.endpoints import Endpoint, parse
 from etcd_async.options import TLS, Credentials
 
-__all__ = ["check_default_timeout", "check_interval", "check_kind", "credentials", "own_token", "parsed"]
+__all__ = [
+    "check_default_timeout",
+    "check_encryption",
+    "check_interval",
+    "check_kind",
+    "credentials",
+    "own_token",
+    "parsed",
+]
 
 
 def parsed(endpoints: str | Sequence[str], tls: TLS | None) -> list[Endpoint]:
@@ -69,6 +78,15 @@ def check_kind(name: str, given: object, kind: type, called: str) -> None:
     """Raise unless *given* is None or of *kind*, which users know as *called*."""
     if not isinstance(given, kind | None):
         raise TypeError(f"{name} must be {called}, not {type(given).__name__}")
+
+
+def check_encryption(encryption: Cipher | None, namespace: bytes) -> None:
+    """Raise if *encryption* is none, or would leave every value of the namespace as it is."""
+    check_kind("encryption", encryption, Cipher, "an Encryption")
+    if encryption is not None and not encryption.covers_any(namespace or FIRST, prefix_end(namespace)):
+        raise ValueError(
+            "encryption covers no key of the namespace: its prefixes are of full names, with it"
+        )
 
 
 def check_default_timeout(timeout: float | None) -> None:

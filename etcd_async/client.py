@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
 
-from etcd_async._arguments import check_default_timeout, check_interval, check_kind, credentials, own_token, parsed
+from etcd_async import _arguments
 from etcd_async._core import Core
 from etcd_async._keys import to_bytes
-from etcd_async._keyspace import Cipher, Keyspace
+from etcd_async._keyspace import Keyspace
 from etcd_async._rpc import rpc
 from etcd_async._transport import methods
 from etcd_async._transport.caller import Caller
@@ -226,13 +226,13 @@ class Client(Namespace, Servers):
         endpoint_sync: float | None = None,
         telemetry: Telemetry | None = None,
     ) -> None:
-        check_default_timeout(timeout)
-        check_interval(endpoint_sync)
+        _arguments.check_default_timeout(timeout)
+        _arguments.check_interval(endpoint_sync)
         prefix = to_bytes(namespace, "namespace")
-        check_kind("tls", tls, TLS, "a TLS")
-        addresses = parsed(endpoints, tls)
-        check_kind("transport", transport, TransportOptions, "a TransportOptions")
-        check_kind("encryption", encryption, Cipher, "an Encryption")
+        _arguments.check_kind("tls", tls, TLS, "a TLS")
+        addresses = _arguments.parsed(endpoints, tls)
+        _arguments.check_kind("transport", transport, TransportOptions, "a TransportOptions")
+        _arguments.check_encryption(encryption, prefix)
         tasks = Tasks(self._crashed)
         if telemetry is not None and not hasattr(telemetry, "caller"):
             raise TypeError(f"telemetry must be a Telemetry, not {type(telemetry).__name__}")
@@ -240,8 +240,8 @@ class Client(Namespace, Servers):
             addresses,
             tls=tls,
             options=transport or TransportOptions(),
-            credentials=credentials(user, password),
-            token=own_token(token, user),
+            credentials=_arguments.credentials(user, password),
+            token=_arguments.own_token(token, user),
             tasks=tasks,
         )
         super().__init__(Core(caller, tasks, timeout), Keyspace(prefix, encryption))

@@ -234,6 +234,18 @@ async def test_a_watch_cancelled_while_it_opens_a_batch_loses_nothing(secret: Cl
     assert seen == [0, 1, 2]
 
 
+@pytest.mark.parametrize("prefix", ["", "/apps/", "/apps/x/", "/apps/x/secrets/"])
+def test_prefixes_are_those_of_full_names(ring: Keyring, prefix: str) -> None:
+    client = Client("localhost:1", namespace="/apps/x/", encryption=Encryption(ring, prefixes=("/other/", prefix)))
+    assert client.endpoints == ("localhost:1",)
+
+
+@pytest.mark.parametrize("prefix", ["/secrets/", "/apps/y/", "/apps/x0", "/apps/w"])
+def test_encryption_that_covers_nothing_of_the_namespace_is_refused(ring: Keyring, prefix: str) -> None:
+    with pytest.raises(ValueError, match="full names"):
+        Client("localhost:1", namespace="/apps/x/", encryption=Encryption(ring, prefixes=(prefix,)))
+
+
 async def test_rotation(client: Client, secret: Client, ring: Keyring) -> None:
     for start in range(0, 300, 100):
         await secret.put_many({f"/s/{number:03}": f"v{number}" for number in range(start, start + 100)})
