@@ -84,9 +84,7 @@ def check_encryption(encryption: Cipher | None, namespace: bytes) -> None:
     """Raise if *encryption* is none, or would leave every value of the namespace as it is."""
     check_kind("encryption", encryption, Cipher, "an Encryption")
     if encryption is not None and not encryption.covers_any(namespace or FIRST, prefix_end(namespace)):
-        raise ValueError(
-            "encryption covers no key of the namespace: its prefixes are of full names, with it"
-        )
+        raise ValueError("encryption covers no key of the namespace: its prefixes are of full names, with it")
 
 
 def check_default_timeout(timeout: float | None) -> None:
