@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from etcd_async import Client, Compacted, EtcdError, Event, LeaseLost, Watch, put, value
+from etcd_async.recipes.stm import Transaction
 from etcd_async.testing import EtcdServer, find_binary
 from etcd_async.testing._process import Process
 from etcd_async.testing.ports import Ports
@@ -175,3 +176,30 @@ async def test_no_event_and_no_lease_is_lost_with_the_proxy(proxy: Proxy, client
         assert [event.revision for event in await following] == written
         assert await distant.exists("/leased", timeout=20)
         assert not lease.is_lost
+
+
+async def test_caches_transactional_memory_queues_and_barriers_work_on_both_sides(
+    client: Client, distant: Client
+) -> None:
+    async def increment(t: Transaction) -> None:
+        kv = await t.get("/c/n")
+        t.put("/c/n", str(int(kv.value) + 1 if kv is not None else 1))
+
+    async def increment_often(side: Client) -> None:
+        for _ in range(10):
+            await side.stm(increment)
+
+    async def meet(side: Client) -> None:
+        async with side.double_barrier("b", 2, timeout=20):
+            pass
+
+    async with distant.cache(prefix="/c/") as cache:
+        await asyncio.gather(increment_often(client), increment_often(distant))
+        await cache.wait_for((await client.put("/c/last", "v")).revision, timeout=20)
+        assert cache["/c/n"].value == b"20"
+    await asyncio.gather(meet(client), meet(distant))
+    await client.queue("q").put("work")
+    async with distant.queue("q").claim(timeout=20) as item:
+        assert item.value == b"work"
+    async with distant.semaphore("s", limit=1, timeout=20), distant.rwlock("r", timeout=20).write():
+        assert not await client.rwlock("r").read().try_acquire()
