@@ -106,7 +106,7 @@ class BarrierFull(EtcdError):
 
 
 class LimitMismatch(EtcdError):
-    """Raised when a semaphore is in use with another limit than the one given."""
+    """Raised when a semaphore is in use with another limit, or a double barrier with another count, than given."""
 
 
 class TooManyConflicts(EtcdError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import Self
@@ -12,7 +13,16 @@ from etcd_async import ops
 from etcd_async._finish import finish
 from etcd_async._keys import check_patience, prefix_end, to_key
 from etcd_async._loss import Guard, OnLoss, check_on_loss, guarding
-from etcd_async.errors import BarrierFull, BarrierLost, BarrierTimeout, ClientClosed, Compacted, EtcdError, Unavailable
+from etcd_async.errors import (
+    BarrierFull,
+    BarrierLost,
+    BarrierTimeout,
+    ClientClosed,
+    Compacted,
+    EtcdError,
+    LimitMismatch,
+    Unavailable,
+)
 from etcd_async.lease import check_ttl
 from etcd_async.recipes._contest import SILENCE, Contender, is_empty, look, until_event, until_gone
 from etcd_async.recipes._standing import Losable
@@ -81,6 +91,7 @@ class DoubleBarrier(Losable[BarrierLost]):
             BarrierFull: All members are there without this one, or the last ones have not left yet.
             BarrierTimeout: Not enough came in time; nothing of the attempt stays behind.
             BarrierLost: The lease was lost while waiting.
+            LimitMismatch: Another member, who came before, gave another *count*.
         """
         if self._contender is not None or self._guard is not None:
             raise RuntimeError(f"this object for barrier {self.name!r} is in use: make another")
@@ -141,7 +152,7 @@ class DoubleBarrier(Losable[BarrierLost]):
 
     async def _join(self, member: Contender[BarrierLost]) -> None:
         """Join the round that gathers; none does from when one is complete until its last member has left."""
-        while not await member.join_if([ops.create_revision(self._ready) == 0]):
+        while not await member.join_if([ops.create_revision(self._ready) == 0], b"%d" % self.count):
             # Members that died all could not take the mark with them.
             nobody = [ops.create_revision(prefix=self._waiters) == 0]
             found = await self._client.txn(nobody, [ops.delete(self._ready)], [ops.get(self._ready, keys_only=True)])
@@ -182,7 +193,14 @@ class DoubleBarrier(Losable[BarrierLost]):
         present = {kv.key: kv for kv in found}
         member.check_own(RangeResult([kv for kv in found if kv.key == member.key]))
         waiters = [kv for kv in found if kv.key.startswith(self._waiters)]
+        self._check_count(waiters)
         return present.get(self._ready), sum(kv.create_revision <= member.revision for kv in waiters), found.revision
+
+    def _check_count(self, waiters: Sequence[KeyValue]) -> None:
+        """Raise if the first of the round waits for another number; members by etcd's own recipe don't tell theirs."""
+        theirs = min(waiters, key=lambda kv: kv.create_revision).value if waiters else b""
+        if theirs.isdigit() and int(theirs) != self.count:
+            raise LimitMismatch(f"barrier {self.name!r} is in use with the count {int(theirs)}, not {self.count}")
 
     async def _open(self, member: Contender[BarrierLost]) -> None:
         when = [member.owned, ops.create_revision(self._ready) == 0]

@@ -12,6 +12,7 @@ from etcd_async import (
     Client,
     DoubleBarrier,
     KeyExists,
+    LimitMismatch,
 )
 from etcd_async.crypto import Encryption, Keyring
 from etcd_async.testing import EtcdServer
@@ -169,7 +170,7 @@ async def test_of_many_that_come_at_once_so_many_enter(client: Client) -> None:
 
 
 async def test_a_member_that_dies_inside_counts_as_having_left(client: Client) -> None:
-    members = [Member(client.double_barrier("x", 3, ttl=10)) for _ in range(2)]
+    members = [Member(client.double_barrier("x", 4, ttl=10)) for _ in range(2)]
     await until_keys(client, "x/waiters/", 2)
     dead = await client.leases.grant(60)
     await client.put("x/waiters/dead", "", lease=dead.id)
@@ -209,6 +210,15 @@ async def test_a_member_that_dies_waiting_makes_room_for_another(client: Client)
         await within(member.entered.wait())
         member.may_leave.set()
     await done(*(member.task for member in members))
+
+
+async def test_members_that_count_differently_are_told_and_hold_nobody_up(client: Client) -> None:
+    async with running(client.double_barrier("x", 2, ttl=30).enter()) as first:
+        await until_keys(client, "x/waiters/", 1)
+        with pytest.raises(LimitMismatch, match="count 2, not 3"):
+            await within(client.double_barrier("x", 3, ttl=30).enter())
+        await within(client.double_barrier("x", 2, ttl=30).enter())
+        await within(first)
 
 
 async def test_what_members_that_all_died_left_behind_is_cleaned_up(client: Client) -> None:
