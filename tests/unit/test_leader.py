@@ -63,7 +63,13 @@ class Servers:
         return parse(text)
 
     async def unary(
-        self, method: Method, payload: bytes, *, timeout: float | None, endpoint: Endpoint | None = None
+        self,
+        method: Method,
+        payload: bytes,
+        *,
+        timeout: float | None,
+        repeatable: bool | None = None,
+        endpoint: Endpoint | None = None,
     ) -> bytes:
         assert timeout is None or timeout > 0
         if endpoint is not None and endpoint.text in self.down:
