@@ -184,9 +184,9 @@ class TransportOptions:
 
     def __post_init__(self) -> None:
         for name in ("connect_timeout", "ping_timeout", "max_send_bytes", "max_receive_bytes"):
-            if getattr(self, name) <= 0:
+            if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive")
-        if self.ping_interval < _PING_FLOOR:
+        if not self.ping_interval >= _PING_FLOOR:
             raise ValueError(
                 f"ping_interval must be at least {_PING_FLOOR:g} s: etcd closes connections that ping faster"
             )

@@ -29,6 +29,9 @@ from etcd_async.options import TLS, Backoff, TransportOptions
 RESTART_PATIENCE: Final = 4.0
 """Seconds that a server may be gone until its callers are told so without waiting."""
 
+LONGEST_PING_INTERVAL: Final = 320.0
+"""What complaints may double the interval to; servers of gRPC ask for 300 seconds at most, unless told otherwise."""
+
 
 class Connector:
     """
@@ -234,7 +237,7 @@ class Connector:
     def _on_over(self, connection: Connection) -> None:
         """Take note that *connection* takes no new calls."""
         if connection.is_scolded:
-            self._ping_interval = 2 * self._ping_interval
+            self._ping_interval = max(self._ping_interval, min(2 * self._ping_interval, LONGEST_PING_INTERVAL))
         if connection is not self.current:
             return
         self.current = None

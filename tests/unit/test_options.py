@@ -1,4 +1,5 @@
 import warnings
+from math import nan
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,8 @@ def test_the_warning_is_given_once_for_each_place_in_the_program() -> None:
     [
         ({"connect_timeout": 0}, "connect_timeout must be positive"),
         ({"ping_timeout": -1}, "ping_timeout must be positive"),
+        ({"ping_timeout": nan}, "ping_timeout must be positive"),
+        ({"ping_interval": nan}, "ping_interval must be at least 5 s"),
         ({"max_send_bytes": 0}, "max_send_bytes must be positive"),
         ({"max_receive_bytes": 0}, "max_receive_bytes must be positive"),
         ({"ping_interval": 4.9}, "ping_interval must be at least 5 s"),

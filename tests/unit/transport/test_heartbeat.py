@@ -9,6 +9,7 @@ from h2.errors import ErrorCodes
 from h2.events import PingReceived
 
 from etcd_async._protocol.machine import Signs
+from etcd_async._transport import connector
 from etcd_async._transport import timers as module
 from etcd_async._transport.failure import AttemptFailed
 from etcd_async._transport.timers import Heartbeat
@@ -228,6 +229,20 @@ async def test_a_complaint_about_pings_doubles_their_distance_on_the_connections
             assert connection is not None
             assert connection._heartbeat._interval == pytest.approx(times * QUICK)
             assert connection._heartbeat._floor == pytest.approx(times * QUICK)
+
+
+async def test_no_number_of_complaints_puts_an_end_to_pings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connector, "LONGEST_PING_INTERVAL", 3 * QUICK)
+    async with H2Server() as server, channel_to(server, options(ping_interval=QUICK)) as channel:
+        await warm(server, channel)
+        for number in range(3):
+            peer = await server.peer(number)
+            peer.goaway(2**31 - 1, ErrorCodes.ENHANCE_YOUR_CALM, b"too_many_pings")
+            await peer.lost()
+            await warm(server, channel)
+        connection = channel._connector.current
+        assert connection is not None
+        assert connection._heartbeat._interval == pytest.approx(3 * QUICK)
 
 
 async def test_silence_is_given_up_once() -> None:
