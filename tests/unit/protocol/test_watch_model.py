@@ -3,13 +3,14 @@ The watch machine against a small model of etcd's watch service, in any order of
 
 The model keeps every revision, answers in order, sends history in batches whose header names the newest revision, cuts
 answers into fragments anywhere, refuses, compacts, and (as etcd before 3.5.8) lets stream progress overtake events, or
-(as the newest ones) tells none of it while a watch of the stream starts later than the store is.
+(as the newest ones) tells none of it while a watch of the stream starts later than the store is. Or it is etcd's proxy,
+which gives ids of its own, lets refusals overtake confirmations, and knows no requests for progress.
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise, takewhile
+from itertools import count, pairwise, takewhile
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -47,11 +48,13 @@ class Etcd:
     waits_for_starts: bool = False
     confirms_first: bool = False
     is_token_stale: bool = False
+    is_proxy: bool = False
     compacted: int = 0
     history: list[tuple[Event, ...]] = field(default_factory=lambda: [()])  # by revision, from 1
     watchers: dict[int, Watcher] = field(default_factory=dict)
     requests: deque[WatchRequest] = field(default_factory=deque)
     answers: deque[WatchResponse] = field(default_factory=deque)
+    names: Iterator[int] = field(default_factory=count)  # those of the proxy
 
     @property
     def revision(self) -> int:
@@ -68,14 +71,17 @@ class Etcd:
         self.watchers.clear()
         self.requests.clear()
         self.answers.clear()
+        self.names = count()
 
     def handle(self) -> None:
         request = self.requests.popleft()
         if creation := request.create_request:
             self._create(creation)
-        elif cancellation := request.cancel_request:
+        elif (cancellation := request.cancel_request) is not None:
             if self.watchers.pop(cancellation.watch_id, None):
                 self._answer(cancellation.watch_id, canceled=True)
+        elif self.is_proxy:
+            raise AssertionError("the proxy was asked for progress")
         elif not self.orders_progress:
             self.answers.appendleft(WatchResponse(revision=self.revision, watch_id=-1))
         elif all(self._is_in_step(watcher) for watcher in self.watchers.values()):
@@ -86,21 +92,25 @@ class Etcd:
         return has_started and watcher.next_revision > self.revision
 
     def _create(self, creation: WatchCreateRequest) -> None:
-        assert creation.watch_id not in self.watchers
+        assert self.is_proxy or creation.watch_id not in self.watchers
         if self.is_token_stale or creation.key == FORBIDDEN:
             self._refuse(STALE if self.is_token_stale else DENIED)
         elif creation.range_end and creation.range_end <= creation.key:
             self._refuse("mvcc: watcher range is empty")
         else:
             start = creation.start_revision
-            self.watchers[creation.watch_id] = Watcher(creation.key, start, start, creation.fragment)
-            confirmation = WatchResponse(revision=self.revision, watch_id=creation.watch_id, created=True)
+            wire_id = next(self.names) if self.is_proxy else creation.watch_id
+            self.watchers[wire_id] = Watcher(creation.key, start, start, creation.fragment and not self.is_proxy)
+            confirmation = WatchResponse(revision=self.revision, watch_id=wire_id, created=True)
             if self.confirms_first:
                 self._control(confirmation)
             else:
                 self.answers.append(confirmation)
 
     def _refuse(self, reason: str) -> None:
+        if self.is_proxy:
+            self.answers.appendleft(WatchResponse(0, watch_id=-1, created=True, canceled=True, cancel_reason=reason))
+            return
         revision = self.revision
         self._control(WatchResponse(revision, watch_id=-1, created=True, canceled=True, cancel_reason=reason))
 
@@ -163,11 +173,12 @@ class WatchService(RuleBasedStateMachine):
         self.is_open = False
         self.now = 0.0
 
-    @initialize(version=st.integers(0, 2), in_fragments=st.booleans(), confirms_first=st.booleans())
+    @initialize(version=st.integers(0, 3), in_fragments=st.booleans(), confirms_first=st.booleans())
     def choose_version(self, version: int, in_fragments: bool, confirms_first: bool) -> None:
         self.etcd.confirms_first = confirms_first
         self.etcd.orders_progress = version >= 1
         self.etcd.waits_for_starts = version >= 2
+        self.etcd.is_proxy = version == 3
         if in_fragments:
             self.machine.ask_for_less()
 
