@@ -134,7 +134,7 @@ async def test_a_registration_that_was_taken_over_is_not_put_back_over_its_succe
 ) -> None:
     """As by a process that was cut off for longer than its lease, while another one was started in its place."""
     newer = Service("billing", "1", "10.0.0.9:80")
-    async with Client(etcd_server.endpoint) as other, client.register(ONE, ttl=30) as registration:
+    async with Client(etcd_server.endpoint) as other, client.register(ONE, ttl=3) as registration:
         first = registration.lease_id
         async with other.register(newer, ttl=30):
             await client.leases.revoke(first)
