@@ -60,11 +60,16 @@ async def load_settings(settings_cls: type[_S], source: ConfigSource, **argument
 
     Raises:
         ConfigError: The configuration can't be read as one.
-        ValidationError: pydantic's.
+        ValidationError: pydantic's; it shows values that do not fit, unless the class sets ``hide_input_in_errors``.
     """
+    if not (isinstance(settings_cls, type) and issubclass(settings_cls, BaseSettings)):
+        raise TypeError(f"settings_cls must be a subclass of BaseSettings, not {settings_cls!r}")
+    if not isinstance(source, ConfigSource):
+        raise TypeError(f"source must be a ConfigSource, not {type(source).__name__}")
     values = await source.read()
+    title = settings_cls.model_config.get("title") or settings_cls.__name__  # what errors call it
 
-    class WithEtcd(settings_cls):  # type: ignore[valid-type, misc]  # the class is an argument
+    class WithEtcd(settings_cls, title=title):  # type: ignore[valid-type, misc]  # the class is an argument
         @classmethod
         def settings_customise_sources(
             cls, settings_cls: type[BaseSettings], **sources: PydanticBaseSettingsSource
