@@ -20,6 +20,7 @@ from typing import Final
 from etcd_async._protocol.endpoints import Endpoint
 from etcd_async._protocol.retry import wait
 from etcd_async._transport.connection import Connection
+from etcd_async._transport.dialing import Dialer
 from etcd_async._transport.failure import AttemptFailed, connect_reason, with_hint
 from etcd_async._transport.http2 import Control, connect
 from etcd_async._transport.tls import ssl_context
@@ -66,6 +67,7 @@ class Connector:
         self._options = options
         self._backoff = backoff
         self._random = Random()
+        self._dialer = Dialer()
         self._ping_interval = options.ping_interval
         self._on_change = on_change
         self.live: set[Connection] = set()
@@ -187,6 +189,7 @@ class Connector:
             for connection in made:
                 if connection is not self.current:
                     connection.abort("the connection could not be used")
+        self._dialer.disappointed()
         self._note_failure(reason)
         return self._failed(reason)
 
@@ -206,6 +209,7 @@ class Connector:
                 context=context,
                 server_name=tls.server_name or endpoint.server_name,
                 options=self._options,
+                dial=self._dialer.dial,
                 make_link=make_link,
             )
         except BaseException:
@@ -241,6 +245,7 @@ class Connector:
         if connection is not self.current:
             return
         self.current = None
+        self._dialer.disappointed()
         if connection.was_useful:
             self._failures = 0
             self._last_reason = connection.reason or ""

@@ -18,25 +18,44 @@ Address: TypeAlias = tuple[socket.AddressFamily, tuple[str, int] | tuple[str, in
 """Family, and what a socket of it connects to."""
 
 
-async def dial(host: str, port: int) -> socket.socket:
+class Dialer:
     """
-    Return a socket connected to one address of *host*: the first that lets itself be connected to.
+    Connects to one host, again and again.
 
-    They are tried in the resolver's order, the families in turn; the next one begins when the last one has failed, or
-    had `STAGGER`.
-
-    Raises:
-        OSError: None of them could be reached, for the one reason that it gives, or for each its own; `socket.gaierror`
-            if there is none.
+    Its addresses are tried in the resolver's order, the families in turn; the next one begins when the last one has
+    failed, or had `STAGGER`. Those that have disappointed come after all others, the latest last: behind an address
+    that lets itself be connected to there may be nobody who speaks.
     """
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    race = _Race()
-    try:
-        await race.run(in_turn((socket.AddressFamily(family), where) for family, *_, where in found))
-        return race.result()
-    except BaseException:
-        race.close()
-        raise
+
+    def __init__(self) -> None:
+        self._last: Address | None = None
+        self._disappointments: dict[Address, int] = {}
+
+    async def dial(self, host: str, port: int) -> socket.socket:
+        """
+        Return a socket connected to the first address that lets itself be connected to.
+
+        Raises:
+            OSError: None of them could be reached, for the one reason that it gives, or for each its own;
+                `socket.gaierror` if there is none.
+        """
+        self._last = None
+        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        addresses = in_turn((socket.AddressFamily(family), where) for family, *_, where in found)
+        race = _Race()
+        try:
+            await race.run(sorted(addresses, key=lambda address: self._disappointments.get(address, 0)))
+            self._last, connected = race.result()
+            return connected
+        except BaseException:
+            race.close()
+            raise
+
+    def disappointed(self) -> None:
+        """Hear that the connection made last came to nothing, or to its end."""
+        if self._last is not None:
+            worst = max(self._disappointments.values(), default=0)
+            self._disappointments[self._last] = worst + 1
 
 
 def in_turn(addresses: Iterable[Address]) -> list[Address]:
@@ -51,7 +70,7 @@ class _Race:
     """Attempts at the addresses of one host; the first that is through ends the others."""
 
     def __init__(self) -> None:
-        self._winner: socket.socket | None = None
+        self._winner: tuple[Address, socket.socket] | None = None
         self._errors: dict[str, OSError] = {}
 
     async def run(self, addresses: Iterable[Address]) -> None:
@@ -63,8 +82,8 @@ class _Race:
                 with anyio.move_on_after(STAGGER):
                     await has_failed.wait()
 
-    def result(self) -> socket.socket:
-        """Return the winner's socket, or raise why there is none."""
+    def result(self) -> tuple[Address, socket.socket]:
+        """Return the winner and its socket, or raise why there is none."""
         if self._winner is not None:
             return self._winner
         if len({error.errno for error in self._errors.values()}) == 1:
@@ -74,7 +93,7 @@ class _Race:
     def close(self) -> None:
         """Let go of the winner's socket."""
         if self._winner is not None:
-            self._winner.close()
+            self._winner[1].close()
 
     async def _try(self, address: Address, has_failed: anyio.Event, scope: anyio.CancelScope) -> None:
         try:
@@ -84,7 +103,7 @@ class _Race:
             has_failed.set()
             return
         if self._winner is None:
-            self._winner = connected
+            self._winner = address, connected
             scope.cancel()
         else:
             connected.close()

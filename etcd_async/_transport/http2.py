@@ -9,8 +9,9 @@ the settings of both sides and the connection's outbound window. grpclib's calls
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Protocol, cast
 
 import grpclib.client
@@ -26,7 +27,6 @@ from hpack.exceptions import HPACKError, OversizedHeaderListError
 from etcd_async._protocol.endpoints import Endpoint
 from etcd_async._protocol.frames import ConnectionFault, ErrorCode
 from etcd_async._protocol.outbox import PeerSettings
-from etcd_async._transport.dialing import dial
 from etcd_async.options import TransportOptions
 
 _PING_PAYLOAD = b"etcd_asy"
@@ -120,6 +120,7 @@ class _Protocol(H2Protocol):
 
 class _Channel(grpclib.client.Channel):
     make_link: Callable[[asyncio.Transport, Control], Link]
+    dial: Callable[[str, int], Awaitable[socket.socket]]
 
     def _protocol_factory(self) -> H2Protocol:
         protocol = _Protocol(grpclib.client.Handler(), self._config, self._h2_config)
@@ -130,7 +131,7 @@ class _Channel(grpclib.client.Channel):
         if self._path is not None or "%" in self._host:  # uvloop's sock_connect loses the zone of an IPv6 address
             return await super()._create_connection()
         # grpclib would leave all the time there is to the first address of a name.
-        connected = await dial(self._host, self._port)
+        connected = await self.dial(self._host, self._port)
         server_name = self._config.ssl_target_name_override if self._ssl is not None else None
         loop = asyncio.get_running_loop()
         _, protocol = await loop.create_connection(
@@ -145,10 +146,11 @@ async def connect(
     context: ssl.SSLContext | None,
     server_name: str,
     options: TransportOptions,
+    dial: Callable[[str, int], Awaitable[socket.socket]],
     make_link: Callable[[asyncio.Transport, Control], Link],
 ) -> None:
     """
-    Connect to *endpoint*, TLS included, and hand the connection to what *make_link* returns.
+    Connect to *endpoint* by *dial*, TLS included, and hand the connection to what *make_link* returns.
 
     Raises:
         OSError: No connection; `ssl.SSLError` and `socket.gaierror` are kinds of it.
@@ -159,5 +161,5 @@ async def connect(
         ssl_target_name_override=server_name if context is not None else None,
     )
     channel = _Channel(endpoint.host, endpoint.port, path=endpoint.path, codec=_NoCodec(), ssl=context, config=config)
-    channel.make_link = make_link
+    channel.make_link, channel.dial = make_link, dial
     await channel._create_connection()

@@ -15,7 +15,7 @@ import pytest
 
 from etcd_async._protocol.endpoints import parse
 from etcd_async._transport.caller import Caller
-from etcd_async._transport.dialing import STAGGER, Address, dial, in_turn
+from etcd_async._transport.dialing import STAGGER, Address, Dialer, in_turn
 from etcd_async._transport.failure import AttemptFailed
 from etcd_async._transport.methods import RANGE
 from tests.support.h2server import H2Server, Request
@@ -51,9 +51,9 @@ def blackhole(host: str, port: int) -> Iterator[None]:
 def resolve(monkeypatch: pytest.MonkeyPatch, port: int, *hosts: str) -> None:
     """Let every name have the addresses *hosts*."""
 
-    async def getaddrinfo(host: str, *_: Any, **__: Any) -> list[Any]:
-        found = hosts if host == NAME else [host]  # uvloop asks for addresses, too
-        return [(socket.AF_INET6 if ":" in each else socket.AF_INET, 1, 6, "", (each, port)) for each in found]
+    async def getaddrinfo(host: str, asked: int, *_: Any, **__: Any) -> list[Any]:
+        found = [(each, port) for each in hosts] if host == NAME else [(host, asked)]  # uvloop asks for addresses, too
+        return [(socket.AF_INET6 if ":" in where[0] else socket.AF_INET, 1, 6, "", where) for where in found]
 
     monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
 
@@ -160,6 +160,45 @@ async def test_the_time_to_connect_is_for_all_addresses_together(monkeypatch: py
             assert await reason_for(f"http://{NAME}:1", connect_timeout=0.4) == "no connection within 0.4 s"
 
 
+async def test_an_address_behind_which_nobody_speaks_comes_last_the_next_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with H2Server(answers=pong) as server, H2Server(greets=False) as frozen:
+        resolve(monkeypatch, 1, DEAD, LIVE)
+        ports = {DEAD: frozen.port, LIVE: server.port}
+        loop = asyncio.get_running_loop()
+        connect = loop.sock_connect
+
+        async def sock_connect(connecting: socket.socket, address: Any) -> None:
+            await connect(connecting, (LIVE, ports[address[0]]))
+
+        monkeypatch.setattr(loop, "sock_connect", sock_connect)
+        async with channel_to(f"http://{NAME}:1", options(connect_timeout=0.3)) as channel:
+            with pytest.raises(AttemptFailed, match="did not speak HTTP/2"):
+                await within(call(channel))
+            assert await within(call(channel)) == b"pong"
+
+
+async def test_after_the_loss_of_a_connection_another_address_is_tried_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[str] = []
+    async with H2Server(answers=pong) as server:
+        resolve(monkeypatch, 1, DEAD, LIVE, OTHER_DEAD)
+        loop = asyncio.get_running_loop()
+        connect = loop.sock_connect
+
+        async def sock_connect(connecting: socket.socket, address: Any) -> None:
+            tried.append(address[0])
+            await connect(connecting, (LIVE, server.port))
+
+        monkeypatch.setattr(loop, "sock_connect", sock_connect)
+        async with channel_to(f"http://{NAME}:1") as channel:
+            for number in range(4):
+                assert await within(call(channel)) == b"pong"
+                (await server.peer(number)).cut()
+                connection = channel._connector.current
+                assert connection is not None
+                await within(connection.closed)
+    assert tried == [DEAD, LIVE, OTHER_DEAD, DEAD]
+
+
 async def test_every_socket_but_the_winners_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     loop = asyncio.get_running_loop()
     made: list[socket.socket] = []
@@ -173,7 +212,7 @@ async def test_every_socket_but_the_winners_is_closed(monkeypatch: pytest.Monkey
         with blackhole(DEAD, server.port):
             resolve(monkeypatch, server.port, DEAD, REFUSING, LIVE)
             monkeypatch.setattr(loop, "sock_connect", sock_connect)
-            with await within(dial(NAME, server.port)) as winner:
+            with await within(Dialer().dial(NAME, server.port)) as winner:
                 assert [each for each in made if each.fileno() != -1] == [winner]
                 assert winner.getpeername() == (LIVE, server.port)
 
@@ -191,7 +230,7 @@ async def test_cancelling_leaves_no_socket(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(loop, "sock_connect", sock_connect)
     async with H2Server() as server:
         for turns in itertools.count():
-            task = asyncio.create_task(dial(LIVE, server.port))
+            task = asyncio.create_task(Dialer().dial(LIVE, server.port))
             for _ in range(turns):
                 await asyncio.sleep(0)
             if not task.cancel():
