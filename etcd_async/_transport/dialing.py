@@ -42,9 +42,10 @@ class Dialer:
         self._last = None
         found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
         addresses = in_turn((socket.AddressFamily(family), where) for family, *_, where in found)
+        known = self._disappointments = {each: self._disappointments.get(each, 0) for each in addresses}
         race = _Race()
         try:
-            await race.run(sorted(addresses, key=lambda address: self._disappointments.get(address, 0)))
+            await race.run(sorted(addresses, key=known.__getitem__))
             self._last, connected = race.result()
             return connected
         except BaseException:

@@ -177,6 +177,17 @@ async def test_an_address_behind_which_nobody_speaks_comes_last_the_next_time(mo
             assert await within(call(channel)) == b"pong"
 
 
+async def test_addresses_that_a_name_has_no_more_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with H2Server() as server:
+        dialer = Dialer()
+        for host in (LIVE, "127.0.0.5", LIVE):
+            resolve(monkeypatch, server.port, host)
+            with contextlib.suppress(ConnectionRefusedError):
+                (await within(dialer.dial(NAME, server.port))).close()
+            dialer.disappointed()
+        assert [where[0] for _, where in dialer._disappointments] == [LIVE]
+
+
 async def test_after_the_loss_of_a_connection_another_address_is_tried_first(monkeypatch: pytest.MonkeyPatch) -> None:
     tried: list[str] = []
     async with H2Server(answers=pong) as server:
