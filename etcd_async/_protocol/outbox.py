@@ -95,11 +95,6 @@ class Outbox:
         return self._next_id + 2 * len(self._waiting) <= MAX_STREAM_ID
 
     @property
-    def unwritten(self) -> int:
-        """How many control frames wait to be written."""
-        return len(self._frames)
-
-    @property
     def opened(self) -> int:
         """How many streams there ever were."""
         return self._next_id >> 1
