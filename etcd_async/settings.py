@@ -15,7 +15,7 @@ from etcd_async.config import ConfigSource, Values
 
 try:
     from pydantic.fields import FieldInfo
-    from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
+    from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 except ImportError as _missing:
     raise ImportError('etcd_async.settings needs pydantic-settings: pip install "etcd-async[settings]"') from _missing
 
@@ -62,14 +62,16 @@ async def load_settings(settings_cls: type[_S], source: ConfigSource, **argument
         ConfigError: The configuration can't be read as one.
         ValidationError: pydantic's; it shows values that do not fit, unless the class sets ``hide_input_in_errors``.
     """
-    if not (isinstance(settings_cls, type) and issubclass(settings_cls, BaseSettings)):
+    if not issubclass(settings_cls, BaseSettings):
         raise TypeError(f"settings_cls must be a subclass of BaseSettings, not {settings_cls!r}")
     if not isinstance(source, ConfigSource):
         raise TypeError(f"source must be a ConfigSource, not {type(source).__name__}")
     values = await source.read()
-    title = settings_cls.model_config.get("title") or settings_cls.__name__  # what errors call it
+    title = settings_cls.model_config.get("title") or settings_cls.__name__
 
-    class WithEtcd(settings_cls, title=title):  # type: ignore[valid-type, misc]  # the class is an argument
+    class WithEtcd(settings_cls):  # type: ignore[valid-type, misc]  # the class is an argument
+        model_config = SettingsConfigDict(title=title)  # what errors call it
+
         @classmethod
         def settings_customise_sources(
             cls, settings_cls: type[BaseSettings], **sources: PydanticBaseSettingsSource

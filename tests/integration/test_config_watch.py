@@ -172,11 +172,11 @@ async def test_errors_of_settings_name_what_the_caller_gave(source: ConfigSource
     await source.write({"port": "no number"})
     with pytest.raises(pydantic.ValidationError, match="validation error for FromEverywhere"):
         await load_settings(FromEverywhere, source)
-    not_settings, not_source: Any = dict, {}
+    wrong: Any = dict
     with pytest.raises(TypeError, match="settings_cls must be a subclass of BaseSettings"):
-        await load_settings(not_settings, source)
-    with pytest.raises(TypeError, match="source must be a ConfigSource, not dict"):
-        await load_settings(FromEverywhere, not_source)
+        await load_settings(wrong, source)
+    with pytest.raises(TypeError, match="source must be a ConfigSource, not type"):
+        await load_settings(FromEverywhere, wrong)
 
 
 async def test_what_was_yielded_is_the_users_own(source: ConfigSource, tmp_path: Path) -> None:
