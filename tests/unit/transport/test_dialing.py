@@ -171,10 +171,10 @@ async def test_an_address_behind_which_nobody_speaks_comes_last_the_next_time(mo
             await connect(connecting, (LIVE, ports[address[0]]))
 
         monkeypatch.setattr(loop, "sock_connect", sock_connect)
-        async with channel_to(f"http://{NAME}:1", options(connect_timeout=0.3)) as channel:
-            with pytest.raises(AttemptFailed, match="did not speak HTTP/2"):
-                await within(call(channel))
-            assert await within(call(channel)) == b"pong"
+        caller = Caller([parse(f"http://{NAME}:1")], options=options(connect_timeout=0.3), backoff=QUICK)
+        assert await within(caller.unary(RANGE, b"", timeout=8.0)) == b"pong"
+        assert len(frozen.peers) == 1
+        await caller.aclose()
 
 
 async def test_addresses_that_a_name_has_no_more_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
