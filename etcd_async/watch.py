@@ -80,7 +80,7 @@ class Watch:
         while not self._is_created and self._error is None:
             await self._news()
         if self._error is not None:
-            raise self._error
+            raise self._error.with_traceback(None)
 
     async def request_progress(self) -> None:
         """
@@ -101,7 +101,7 @@ class Watch:
         self._check_was_entered()
         while not self._inbox:
             if self._error is not None:
-                raise self._error
+                raise self._error.with_traceback(None)
             if self._handle is None:
                 raise StopAsyncIteration
             await self._news()

@@ -75,5 +75,5 @@ class Kept(ABC):
             raise RuntimeError(f"enter the {self._kind} first: async with client.{self._kind}(...) as {self._kind}")
         if self._is_left:
             raise RuntimeError(f"the {self._kind} was left: {self._after}")
-        if self._error is not None:
-            raise self._error
+        if self._error is not None:  # its traceback begins anew: one that grew with each raise would hold all frames
+            raise self._error.with_traceback(None)

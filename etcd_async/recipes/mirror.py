@@ -124,7 +124,7 @@ class Mirror(Kept):
 
     def _check(self) -> None:
         if self._error is not None:  # that tells more than that it was left
-            raise self._error
+            raise self._error.with_traceback(None)
         super()._check()
 
     async def _mirror(self) -> None:

@@ -191,7 +191,7 @@ class Registration:
         if not self._is_entered:
             raise RuntimeError("enter the registration first: async with client.register(...) as registration")
         if self._error is not None:
-            raise self._error
+            raise self._error.with_traceback(None)
 
     def _end(self, error: Exception) -> None:
         self._error = self._error or error

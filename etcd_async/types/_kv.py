@@ -60,7 +60,7 @@ class UnreadableKeyValue(KeyValue):
     @property
     def value(self) -> bytes:
         """Raise `error`."""
-        raise self.error
+        raise self.error.with_traceback(None)  # else it would grow each time, and hold all frames it went through
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, UnreadableKeyValue) and (self.key, self.mod_revision) == (

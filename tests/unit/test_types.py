@@ -1,6 +1,7 @@
 import copy
 import pickle
 from collections.abc import Callable, Sequence
+from traceback import walk_tb
 
 import pytest
 
@@ -80,3 +81,12 @@ def test_a_key_that_can_not_be_read_shows_nothing_and_equals_no_other() -> None:
     for read in (UNREADABLE.text, UNREADABLE.json):
         with pytest.raises(DecryptionFailed):
             read()
+
+
+def test_a_value_that_can_not_be_read_holds_none_of_the_frames_that_tried() -> None:
+    depths = set()
+    for _ in range(9):
+        with pytest.raises(DecryptionFailed) as caught:
+            _ = UNREADABLE.value
+        depths.add(len(list(walk_tb(caught.value.__traceback__))))
+    assert depths == {2}
