@@ -171,7 +171,7 @@ async def test_an_address_behind_which_nobody_speaks_comes_last_the_next_time(mo
             await connect(connecting, (LIVE, ports[address[0]]))
 
         monkeypatch.setattr(loop, "sock_connect", sock_connect)
-        caller = Caller([parse(f"http://{NAME}:1")], options=options(connect_timeout=0.3), backoff=QUICK)
+        caller = Caller([parse(f"http://{NAME}:1")], options=options(connect_timeout=1.0), backoff=QUICK)
         assert await within(caller.unary(RANGE, b"", timeout=8.0)) == b"pong"
         assert len(frozen.peers) == 1
         await caller.aclose()
