@@ -241,14 +241,19 @@ class Watches:
 
     def _withdraw(self, watch: WatchState) -> None:
         self._pending.pop(watch.handle, None)
-        if self._creations.get(watch.wire_id) is watch:
+        if self._is_named(watch):
             self._creations.cancel(watch.wire_id)
 
     def _forget(self, watch: WatchState) -> None:
         del self._watches[watch.handle]
         self._pending.pop(watch.handle, None)
-        self._creations.drop(watch.wire_id)
+        if self._is_named(watch):
+            self._creations.drop(watch.wire_id)
         self._askers.discard(watch.handle)
+
+    def _is_named(self, watch: WatchState) -> bool:
+        """Whether the server may know *watch* by its id; another stream's may be that of another watch here."""
+        return self._creations.get(watch.wire_id) is watch
 
     def _failed(self, watch: WatchState, error: EtcdError) -> Failed:
         self._forget(watch)

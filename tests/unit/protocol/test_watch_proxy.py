@@ -68,6 +68,12 @@ def test_a_watch_that_is_cancelled_before_it_has_a_name_is_cancelled_when_it_has
         assert deliver(machine, name, 30) == []
 
 
+def test_cancelling_a_watch_that_is_yet_to_be_created_harms_no_other() -> None:
+    machine, handles = through_proxy(1)
+    machine.cancel(add(machine))
+    assert deliver(machine, 0, 30) == [(handles[0], [30])]
+
+
 def test_a_creation_confirmed_twice_is_not_the_next_one() -> None:
     machine, handles = through_proxy(1)
     later = add(machine, b"later")
