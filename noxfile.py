@@ -6,6 +6,7 @@ name; nothing is downloaded but packages.
 """
 
 import os
+import shutil
 from pathlib import Path
 
 import nox
@@ -176,3 +177,25 @@ def benchmarks(session: nox.Session) -> None:
     """Compare with other clients, each in an environment of its own; takes minutes."""
     install(session, "test")
     session.run("python", "-m", "tests.benchmarks", *session.posargs)
+
+
+@nox.session
+def wheel(session: nox.Session) -> None:
+    """Build a wheel whose decoder is compiled, test that, and compare it with the interpreted one."""
+    if not shutil.which(os.environ.get("CC", "cc")):
+        session.skip("there is no C compiler")
+    install(session, "test", package=False)
+    built = Path(session.create_tmp()).resolve() / "built"
+    shutil.rmtree(built, ignore_errors=True)
+    # By way of the source distribution: what is compiled stays out of the checkout.
+    session.run("python", "-m", "build", "--outdir", str(built), env={"HATCH_BUILD_HOOK_ENABLE_MYPYC": "1"})
+    session.install("--force-reinstall", *map(str, built.glob("*.whl")))
+    session.run("python", "-m", "tarfile", "--extract", *map(str, built.glob("*.tar.gz")), str(built))
+    (source,) = (folder for folder in built.iterdir() if folder.is_dir())
+    interpreted = built / "interpreted"
+    interpreted.mkdir()
+    (source / "etcd_async").rename(interpreted / "etcd_async")
+    with session.chdir(source):
+        session.run("python", "-c", "from etcd_async._codec import fast; assert not fast.__file__.endswith('.py')")
+        session.run("pytest", *(session.posargs or ["tests/unit/codec", "tests/unit/test_fuzz_corpus.py"]))
+        session.run("python", "-m", "tests.benchmarks.decoding", str(interpreted))

@@ -8,14 +8,23 @@ Every byte that is not a key, a value or a number is checked in every row; where
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import repeat
 from struct import iter_unpack
-from typing import Any, Final
+from types import FunctionType
+from typing import Final
 
-from etcd_async._codec._generated.hot import LEASES, Draft, read_lease
+from etcd_async._codec._generated.hot import LEASES, read_lease
+from etcd_async._codec.drafts import new_kvs
 from etcd_async._codec.reading import read_span
 from etcd_async.types import KeyValue
+
+LONG: Final = 8192 if isinstance(read_lease, FunctionType) else sys.maxsize
+"""
+In so many bytes it is worth a look whether they are rows; if not, as many are read one by one before the next look.
+Compiled, the readers of single ones are faster than this one.
+"""
 
 _FEWEST: Final = 24
 _MOST: Final = 256
@@ -118,19 +127,7 @@ def _read(table: _Table, kv: int) -> list[KeyValue]:
     if at < table.size and table.buf[table.p + at] == 0x2A:
         value = table.span(at, b"\x2a")
     leases = repeat(0) if value[1] == table.size else _leases(table, value[1])
-    rows = zip(table.texts(key, value), create_revisions, mod_revisions, versions, leases, strict=False)
-    kvs: list[KeyValue] = []
-    for (text, data), create_revision, mod_revision, version, lease in rows:
-        made: Any = Draft()
-        made.key = text
-        made.create_revision = create_revision
-        made.mod_revision = mod_revision
-        made.version = version
-        made.value = data
-        made.lease = lease
-        made.__class__ = KeyValue
-        kvs.append(made)
-    return kvs
+    return new_kvs(zip(table.texts(key, value), create_revisions, mod_revisions, versions, leases, strict=False))
 
 
 def _joined(lower: list[bytes], highest: Sequence[int]) -> Sequence[int]:

@@ -13,16 +13,15 @@ from typing import Any, Final, TypeAlias, TypeVar
 
 from etcd_async._codec._generated.etcdserverpb import read_response_header
 from etcd_async._codec._generated.hot import LEASES, read_kv, remember_lease
-from etcd_async._codec.columns import read_kv_rows, read_rows
+from etcd_async._codec.columns import LONG, read_kv_rows, read_rows
+from etcd_async._codec.drafts import new_event
 from etcd_async._codec.reading import DEPTH, read_int64, read_span
 from etcd_async._codec.responses import KeepAliveResponse, WatchResponse
-from etcd_async.types import DeleteResult, Event, KeyValue, OpResult, PutResult, RangeResult, TxnResult
+from etcd_async.types import DeleteResult, Event, EventType, KeyValue, OpResult, PutResult, RangeResult, TxnResult
 
 _T = TypeVar("_T")
 _One: TypeAlias = Callable[[bytes, int, int], _T]
 _Rows: TypeAlias = Callable[[bytes, int, int], tuple[list[_T], int]]
-# In so many bytes it is worth a look whether they are rows; if not, as many are read one by one before the next look.
-_LONG: Final = 8192
 
 
 class OtherOrder(Exception):
@@ -138,28 +137,18 @@ _OPS: Final[dict[int, _Reader]] = {0x0A: read_range, 0x12: read_put, 0x1A: read_
 _NESTED_TXNS: Final = 8
 
 
-class _Draft:
-    """An event while it is built; see `_generated.hot.Draft`."""
-
-    __slots__ = Event.__slots__
-
-
 def _event(buf: bytes, p: int, end: int) -> Event:
-    event: Any = _Draft()
-    event.type = "put"
+    kind: EventType = "put"
     if buf[p] == 0x08:
         if buf[p + 1] != 1:
             raise OtherOrder
-        event.type = "delete"
+        kind = "delete"
         p += 2
-    event.kv, p = _kv(buf, p, end, 0x12)
-    event.prev_kv = None
+    kv, p = _kv(buf, p, end, 0x12)
+    prev_kv = None
     if p < end:
-        event.prev_kv, p = _kv(buf, p, end, 0x1A)
-    if p != end:
-        raise OtherOrder
-    event.__class__ = Event
-    return event  # type: ignore[no-any-return]  # it is one, since the line above
+        prev_kv, p = _kv(buf, p, end, 0x1A)
+    return new_event(kind, kv, prev_kv) if p == end else _give_up()
 
 
 def _put_rows(buf: bytes, p: int, end: int) -> tuple[list[Event], int]:
@@ -168,14 +157,7 @@ def _put_rows(buf: bytes, p: int, end: int) -> tuple[list[Event], int]:
     kv, stop = read_span(buf, start + 1, after) if start < after and buf[start] == 0x12 else (start, start)
     if stop != after:
         return [], p
-    events = []
-    for put in read_rows(buf, p, kv, end, after - p):
-        event: Any = _Draft()
-        event.type = "put"
-        event.kv = put
-        event.prev_kv = None
-        event.__class__ = Event
-        events.append(event)
+    events = [new_event("put", put, None) for put in read_rows(buf, p, kv, end, after - p)]
     return events, p + len(events) * (after - p)
 
 
@@ -204,10 +186,10 @@ def _repeated(buf: bytes, p: int, end: int, tag: int, one: _One[_T], rows: _Rows
     append = found.append
     while p < end and buf[p] == tag:
         until = end
-        if end - p >= _LONG:
+        if end - p >= LONG:
             alike, p = rows(buf, p, end)
             found += alike
-            until = p if alike else p + _LONG
+            until = p if alike else p + LONG
         while p < until and buf[p] == tag:
             # read_span in line for the lengths that nearly all have: a call less for each of possibly many thousands.
             if (size := buf[p + 1]) < 128:

@@ -101,10 +101,14 @@ def read_str(buf: bytes, p: int, end: int) -> tuple[str, int]:
     """Read a length and as many bytes of UTF-8."""
     start, stop = read_span(buf, p, end)
     try:
-        return buf[start:stop].decode(), stop
+        text: str | None = buf[start:stop].decode()
     except UnicodeDecodeError:
-        # From None: the exception carries the bytes, which may be a token or a password.
-        raise DecodeError("a string is not UTF-8") from None
+        text = None
+    # Outside of the handler: its exception carries the bytes, which may be a token or a password, and compiled code
+    # knows no "from None".
+    if text is None:
+        raise DecodeError("a string is not UTF-8")
+    return text, stop
 
 
 def read_other(buf: bytes, p: int, end: int, known: Known) -> tuple[bytes, int, int]:

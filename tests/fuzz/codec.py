@@ -7,7 +7,7 @@ from typing import Any
 
 from etcd_async import _codec as codec
 from etcd_async import wire
-from etcd_async._codec import DecodeError, fast, public
+from etcd_async._codec import DecodeError, public
 from tests.fuzz.source import Source
 from tests.unit.codec.google import NAMES, descriptors, is_refused_by_us_only, our_class, parse
 
@@ -59,7 +59,7 @@ def fuzz_rows(data: bytes) -> None:
     decoders, tag = (_HOT[0], b"\x12") if source.number(2) else (_HOT[6], b"\x5a")
     element = source.string()[:127]
     element = tag + bytes([len(element)]) + element
-    table = bytearray(element * max(32, fast._LONG // len(element) + 1))
+    table = bytearray(element * max(32, 8192 // len(element) + 1))
     for _ in range(source.number(4)):
         table[(source.number() << 8 | source.number()) % len(table)] = source.number()
     _compare(*decoders, _HEADER + table)

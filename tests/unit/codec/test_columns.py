@@ -1,5 +1,6 @@
 """Key-values read column by column: held against the general codec, and seen to be read so."""
 
+import sys
 from collections.abc import Callable, Iterator
 from itertools import count
 from typing import Any
@@ -11,17 +12,17 @@ from hypothesis import strategies as st
 from etcd_async import _codec as codec
 from etcd_async import wire
 from etcd_async._codec import DecodeError, columns, fast, public
+from etcd_async._codec._generated import hot
 from etcd_async._codec.columns import read_kv_rows
 
 ROWS = 48
-LONG = fast._LONG
 HEADER = wire.ResponseHeader(cluster_id=1 << 63, member_id=1 << 62, revision=1_000_000, raft_term=2)
 
 
 @pytest.fixture(autouse=True, scope="module")
 def look_for_rows_everywhere() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fast, "_LONG", 1)
+        patch.setattr(fast, "LONG", 1)
         patch.setattr(columns, "_FEWEST", 2)
         yield
 
@@ -132,10 +133,14 @@ def test_more_rows_than_are_read_at_once_are_all_read() -> None:
     assert_alike(watched(made), wire.WatchResponse)
 
 
+def test_only_an_interpreted_reader_looks_for_rows() -> None:
+    assert (8192 if str(hot.__file__).endswith(".py") else sys.maxsize) == columns.LONG
+
+
 def test_few_bytes_are_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     looks = count()
     monkeypatch.setattr(fast, "read_kv_rows", lambda buf, p, end: ([], p + 0 * next(looks)))
-    monkeypatch.setattr(fast, "_LONG", LONG)
+    monkeypatch.setattr(fast, "LONG", 8192)
     codec.decode_range_result(ranged(kvs(value=10)))
     assert next(looks) == 0
     codec.decode_range_result(ranged(kvs(value=1000)))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from etcd_async import _codec as codec
 from etcd_async import ops, types, wire
-from etcd_async._codec import DecodeError, fast, public, responses
+from etcd_async._codec import DecodeError, drafts, fast, public, responses
 from etcd_async._codec._generated import hot
 from tests.unit.codec.google import split
 from tests.unit.codec.strategies import damaged, messages
@@ -185,8 +185,11 @@ def test_results_are_of_the_public_classes_and_frozen() -> None:
             setattr(thing, name, b"")
 
 
-def test_the_draft_of_a_kv_has_exactly_its_slots() -> None:
-    assert hot.Draft.__slots__ == types.KeyValue.__slots__ == tuple(f.name for f in dataclasses.fields(types.KeyValue))
+@pytest.mark.parametrize(
+    ("draft", "frozen"), [(drafts.KeyValueDraft, types.KeyValue), (drafts.EventDraft, types.Event)]
+)
+def test_a_draft_has_exactly_the_slots_of_what_it_becomes(draft: Any, frozen: Any) -> None:
+    assert draft.__slots__ == frozen.__slots__ == tuple(field.name for field in dataclasses.fields(frozen))
 
 
 def test_an_event_of_unknown_type_is_refused() -> None:
