@@ -10,7 +10,7 @@ from etcd_async._protocol.endpoints import Endpoint
 from etcd_async._protocol.retry import wait
 from etcd_async.options import Backoff
 
-TRUST: Final = Backoff(initial=2.0, factor=2.0, maximum=10.0)
+TRUST: Final = Backoff(initial=2.0, factor=2.0, maximum=5.0)
 """How long an endpoint is trusted that was suspected and has proved well; longer each time in a row."""
 
 MEMORY: Final = 10.0

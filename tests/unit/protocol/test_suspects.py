@@ -25,7 +25,7 @@ def test_an_endpoint_that_is_only_slow_is_probed_less_and_less_often() -> None:
     times = probes(Suspects(Random(0)), 600)
     gaps = [later - sooner for sooner, later in pairwise(times)]
     assert times[0] == 0.0
-    assert gaps[0] < gaps[1] < gaps[2]
+    assert gaps[0] < gaps[1]
     assert 600 / LONGEST <= len(times) <= 5 + 600 / (TRUST.maximum * (1 - TRUST.jitter))
     assert max(gaps) <= LONGEST + 0.2
 
