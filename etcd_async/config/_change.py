@@ -110,7 +110,8 @@ class Stored:
 
     def restoring(self, writes: Sequence[Write]) -> list[Write]:
         """Return what takes *writes* back, the generation key last; DecryptionFailed if a value was not readable."""
-        kvs = [self.kvs.get(write.key.removeprefix(self.prefix), KeyValue(write.key)) for write in writes]
+        leaves = [write.key for write in writes if write.key != self.prefix]
+        kvs = [self.kvs.get(key.removeprefix(self.prefix), KeyValue(key)) for key in leaves]
         return [*map(_back, kvs), _back(self.generation or KeyValue(self.prefix))]
 
 

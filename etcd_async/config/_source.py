@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeAlias, TypeVar, cast, overload
 
 from etcd_async import ops
@@ -22,7 +23,7 @@ from etcd_async.errors import (
     RpcError,
 )
 from etcd_async.options import CLIENT_DEFAULT, Timeout
-from etcd_async.recipes._patience import is_transient
+from etcd_async.recipes._patience import is_transient, patiently
 from etcd_async.recipes._pieces import pieces
 from etcd_async.recipes.lock import Lock
 from etcd_async.services import Services
@@ -246,24 +247,33 @@ class _Change:
         self._timeout = timeout
 
     async def make(self, writes: Sequence[Write]) -> int:
-        """Make *writes*, the last of which ends the change, and return its revision."""
+        """
+        Make *writes*, the last of which ends the change, and return its revision.
+
+        What fails in the middle is taken back: a mark that stayed would make the configuration unreadable once the
+        history is compacted away. Where no server can be reached, that is done as soon as one can.
+        """
         done: list[Write] = []
         revision = 0
         try:
             for piece in pieces(writes):
-                revision = await self._write(piece)
                 done += piece
-        except RpcError as error:
-            if not is_transient(error):  # refused, and so will it be by the next attempt
+                revision = await self._write(piece)
+        except EtcdError as error:
+            if is_transient(error):
+                self._client.background("etcd_async.config", lambda: self.take_back(done))
+            elif isinstance(error, RpcError):  # refused, and so will it be by the next attempt
                 await self.take_back(done)
             raise
         return revision
 
     async def take_back(self, done: Sequence[Write]) -> None:
-        """Have all be as before *done*, and the mark gone."""
+        """Have all be as before *done*, and the mark gone, as soon as a server can be reached."""
         try:
             for piece in pieces(self._stored.restoring(done)):
-                await self._write(piece)
+                await patiently(partial(self._write, piece))
+        except ConfigConflict:
+            _log.info("another writer has taken over, or all was done but for the last answer")
         except EtcdError as error:
             _log.warning("half a change can't be taken back; readers stay with what was before: %s", error)
 

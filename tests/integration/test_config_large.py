@@ -16,6 +16,7 @@ from etcd_async import (
     PermissionDenied,
     RequestTooLarge,
     StatusCode,
+    Unavailable,
 )
 from etcd_async.config import Snapshot
 from etcd_async.ops import Put
@@ -142,6 +143,61 @@ async def test_a_large_change_that_is_refused_is_taken_back(
     assert await source.read() == LARGE[0]
     assert await source.write(LARGE[2], if_revision=(await source.snapshot()).revision)
     assert await source.read() == LARGE[2]
+
+
+@pytest.mark.parametrize("answered", [False, True])
+async def test_a_large_change_that_an_outage_ends_is_taken_back_when_it_is_over(
+    client: Client, etcd_server: EtcdServer, source: ConfigSource, monkeypatch: pytest.MonkeyPatch, answered: bool
+) -> None:
+    """*answered*: by the server that applied the write whose answer was lost."""
+    await source.write(LARGE[0])
+    whole, large = client.txn, 0
+
+    async def txn(*args: Any, **options: Any) -> Any:
+        nonlocal large
+        large += len(args[1]) > 100
+        if 4 <= large <= 6:
+            if answered and large == 4:
+                await whole(*args, **options)
+            raise Unavailable([], maybe_applied=answered)
+        return await whole(*args, **options)
+
+    monkeypatch.setattr(client, "txn", txn)
+    with pytest.raises(Unavailable):
+        await source.write(LARGE[1])
+
+    async def is_taken_back() -> bool:
+        mark = await client.get(source.prefix)
+        return mark is not None and b"readers_stay_at" not in mark.value
+
+    await until(is_taken_back)
+    await client.compact((await client.put("x", "")).revision)
+    assert await source.read() == LARGE[0]
+
+
+async def test_a_large_change_whose_last_answer_is_lost_stands(
+    client: Client, source: ConfigSource, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "etcd_async.config")
+    await source.write(LARGE[0])
+    whole = client.txn
+
+    async def txn(*args: Any, **options: Any) -> Any:
+        done = await whole(*args, **options)
+        if any(isinstance(op, Put) and op.key == source.prefix and b"readers" not in op.value for op in args[1]):
+            raise Unavailable([], maybe_applied=True)
+        return done
+
+    monkeypatch.setattr(client, "txn", txn)
+    with pytest.raises(Unavailable):
+        await source.write(LARGE[1])
+
+    async def was_looked_at() -> bool:
+        await client.get("x")
+        return "all was done but for the last answer" in caplog.text
+
+    await until(was_looked_at)
+    assert await source.read() == LARGE[1]
 
 
 async def test_the_first_change_is_taken_back_wholly(
