@@ -17,7 +17,7 @@ import anyio
 
 from etcd_async.errors import LeaseLost
 
-__all__ = ["Guard", "Loss", "OnLoss", "check_on_loss", "guarding"]
+__all__ = ["Guard", "Loss", "OnLoss", "check_on_loss", "guarding", "lost_bodies"]
 
 OnLoss: TypeAlias = Literal["cancel", "signal"]
 
@@ -72,6 +72,10 @@ class Loss:
         return self.reason
 
 
+lost_bodies: set[Guard] = set()
+"""Those that were cancelled, and have not unwound yet: while there is one, calls look whether they come from it."""
+
+
 class Guard:
     """
     The body of one ``async with``, cancelled when what it relies on is lost.
@@ -102,6 +106,7 @@ class Guard:
         if self._scope is None:
             return False
         self._loss.forget(self._cancel)
+        lost_bodies.discard(self)
         if asyncio.current_task() is not self._task:
             raise RuntimeError("left in another task than it was entered in: that takes on_loss='signal'")
         return bool(self._scope.__exit__(exc_type, exc, traceback))
@@ -113,6 +118,7 @@ class Guard:
 
     def _cancel(self, reason: LeaseLost) -> None:
         assert self._scope is not None
+        lost_bodies.add(self)
         self._scope.cancel(f"{type(reason).__name__}: {reason}")
 
 

@@ -6,9 +6,12 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, overload
 
+from anyio.lowlevel import checkpoint_if_cancelled
+
 from etcd_async import _codec, ops
 from etcd_async._core import Core
 from etcd_async._keyspace import Keyspace, size_of
+from etcd_async._loss import lost_bodies
 from etcd_async._offload import offload
 from etcd_async._pb.etcdserverpb import CompactionRequest
 from etcd_async._results import typed
@@ -258,6 +261,8 @@ class KV:
         rpc = _RPCS.get(type(op))
         if rpc is None:
             raise TypeError(f"op must be an operation such as put(key, value), not {type(op).__name__}")
+        if lost_bodies:  # anyio cancels at the next await, and that would be after the request has left
+            await checkpoint_if_cancelled()
         core, space = self._core, self._space
         payload = rpc.encode(await _outgoing(space, op) if space.maps else op)
         repeatable = op.is_read_only if type(op) is ops.Txn else None
@@ -281,8 +286,7 @@ class KV:
             FutureRevision: *revision* does not exist yet.
         """
         request = CompactionRequest(revision=ops.at_least(revision, "revision", 1), physical=physical)
-        seconds = self._core.seconds(timeout)
-        await self._core.caller.unary(methods.COMPACT, _codec.encode(request), timeout=seconds)
+        await self._core.caller.unary(methods.COMPACT, _codec.encode(request), timeout=self._core.seconds(timeout))
 
 
 async def _outgoing(space: Keyspace, op: ops.Op) -> ops.Op:

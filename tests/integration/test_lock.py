@@ -278,12 +278,17 @@ async def test_a_body_that_lost_its_lock_is_cancelled_at_every_await_but_what_it
             for _ in range(2):
                 with pytest.raises(asyncio.CancelledError):
                     await within(forever())
+            for number in range(30):
+                with pytest.raises(asyncio.CancelledError):
+                    await client.put(f"/late/{number}", "v")
             with anyio.move_on_after(10, shield=True):
                 counts.append(await client.count(prefix="x/"))
+                await client.put("/shielded", "v")
 
     with pytest.raises(LockLost):
         await work()
     assert counts == [0]
+    assert await client.keys() == [b"/shielded"]
 
 
 async def test_a_deleted_and_recreated_key_is_lost_too(client: Client) -> None:
