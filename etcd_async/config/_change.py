@@ -6,8 +6,8 @@ number of leaves there are then, so that what other tools delete is noticed. A c
 no more. One that doesn't is made in several, of which the first puts a *mark* there: the revision that was current
 before. Until the last transaction takes the mark away, readers read as of that revision, and watchers keep what they
 have. A writer that dies in between leaves the mark, so readers stay with the old configuration, and the next writer
-finishes its own change over what is half there. One that is refused (a leaf is too large, or not permitted) takes
-back what it wrote.
+finishes its own change over what is half there. One that is refused (a leaf is too large, or not permitted), or that an
+outage has ended, takes back what it wrote.
 """
 
 from __future__ import annotations
