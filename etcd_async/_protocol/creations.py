@@ -49,6 +49,11 @@ class Creations(Generic[T]):
         return self._keeps_ids is True or not self._unanswered
 
     @property
+    def may_ask(self) -> bool:
+        """True if there is a watch to ask about, and a refusal could be told from an answer to a creation."""
+        return bool(self._live) and self.takes_more
+
+    @property
     def has_cancels(self) -> bool:
         """True while there are cancellations to send."""
         return bool(self._cancels)
@@ -116,6 +121,11 @@ class Creations(Generic[T]):
         if wire_id not in self._cancelled:
             self._cancelled.add(wire_id)
             self._cancels.append(wire_id)
+
+    def over(self, wire_id: int) -> None:
+        """Take the server's word that a watch has ended; its proxy would still add others to what is over."""
+        if self.is_proxied:
+            self.cancel(wire_id)
 
     def cancel_stray(self, wire_id: int) -> None:
         """

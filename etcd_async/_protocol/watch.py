@@ -148,7 +148,7 @@ class Watches:
         cancels = self._creations.take_cancels()
         requests = [WatchRequest(cancel_request=WatchCancelRequest(watch_id=each)) for each in cancels]
         requests += [WatchRequest(create_request=creation) for creation in self._next_creations()]
-        if self._may_ask and self._pulse.next_question(self._askers.any_of(self._watches)) <= now:
+        if self._creations.may_ask and self._pulse.next_question(self._askers.any_of(self._watches)) <= now:
             requests += self._questions(now)
         self._pulse.waits(self._creations.has_unanswered, now)
         return requests
@@ -182,6 +182,7 @@ class Watches:
         if watch is None:
             return self._stray(response)
         if response.canceled or response.compact_revision:
+            self._creations.over(response.watch_id)
             return [self._failed(watch, error_for_cancel_reason(response.cancel_reason, response.compact_revision))]
         return self._delivered(watch, response)
 
@@ -203,12 +204,8 @@ class Watches:
             return None
         if self._creations.has_cancels or (self._pending and self._creations.takes_more):
             return AT_ONCE
-        question = self._pulse.next_question(self._askers.any_of(self._watches)) if self._may_ask else None
+        question = self._pulse.next_question(self._askers.any_of(self._watches)) if self._creations.may_ask else None
         return min((time for time in (question, self._pulse.look_at()) if time is not None), default=None)
-
-    @property
-    def _may_ask(self) -> bool:
-        return bool(self._creations) and self._creations.takes_more
 
     def _questions(self, now: float) -> list[WatchRequest]:
         self._pulse.asked(now)

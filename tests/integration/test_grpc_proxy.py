@@ -102,6 +102,8 @@ async def test_a_watch_of_the_past_brings_it_or_says_that_it_is_gone(client: Cli
     with pytest.raises(Compacted):
         async with distant.watch("/w", start_revision=revisions[1]) as watch:
             await take(watch, 1)
+    async with distant.watch("/w", start_revision=revisions[3]) as watch:
+        assert [event.revision for event in await take(watch, 2)] == revisions[3:]
 
 
 async def test_progress_is_told_as_far_as_the_watch_has_come_for_sure(client: Client, distant: Client) -> None:

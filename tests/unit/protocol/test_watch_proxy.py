@@ -53,6 +53,17 @@ def test_a_watch_is_cancelled_by_the_proxys_name() -> None:
     assert answer(machine, 1, canceled=True) == []
 
 
+def test_a_watch_that_the_server_has_ended_is_cancelled_lest_the_proxy_adds_others_to_it() -> None:
+    machine, handles = through_proxy(1)
+    [failed] = answer(machine, 0, canceled=True, compact_revision=15)
+    assert isinstance(failed, Failed)
+    assert failed.handle == handles[0]
+    add(machine)
+    cancellation, creation = machine.to_send(0.0)
+    assert cancellations([cancellation]) == [0]
+    assert len(creations([creation])) == 1
+
+
 def test_a_watch_that_is_cancelled_before_it_has_a_name_is_cancelled_when_it_has() -> None:
     for machine, name in ((opened(), 0), (through_proxy(1)[0], 1)):
         unwanted = add(machine)
