@@ -44,10 +44,9 @@ from etcd_async.options import Backoff
 MAX_ATTEMPTS = 100  # as etcd's own client: client/v3/options.go defaultUnaryMaxRetries
 MAX_STALE = 6
 """
-Attempts of one call that may be refused for their token. Each but the first has a new one; where authentication is
-switched on and off all the time, one in twenty of those is refused again.
+Attempts of one call that may be refused for their token, or for having none. Each but the first has a new one, if there
+is a user; where authentication is switched on and off all the time, one in twenty of those is refused again.
 """
-MAX_NAMELESS = 4  # attempts of one call that has no user to log in as, and is refused for that
 MAX_DOWN_ROUNDS = 2
 """How often every endpoint may prove down before a call gives up."""
 
@@ -183,7 +182,7 @@ class Retries:
         by their certificates refuses what arrived just before a change of users or roles.
         """
         self._stale += 1
-        if self._stale >= (MAX_STALE if self.has_credentials else MAX_NAMELESS):
+        if self._stale >= MAX_STALE:
             return _GIVE_UP
         if not self.has_credentials:
             return Decision(Action.RETRY, wait(self.backoff, self._stale - 1, self.random))

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from etcd_async._protocol.retry import (
     MAX_ATTEMPTS,
     MAX_DOWN_ROUNDS,
-    MAX_NAMELESS,
     MAX_STALE,
     Action,
     Budget,
@@ -98,9 +97,9 @@ def test_a_token_is_refreshed_at_once_and_a_few_times_more_ever_later() -> None:
 
 def test_without_credentials_a_refused_call_is_made_again_a_few_times_since_a_member_may_lag_behind() -> None:
     call = retries(has_credentials=False)
-    decisions = [call.decide(Outcome.STALE_TOKEN) for _ in range(MAX_NAMELESS)]
-    assert [decision.action for decision in decisions] == [Action.RETRY] * 3 + [Action.GIVE_UP]
-    assert [decision.delay for decision in decisions[:3]] == [1.0, 2.0, 4.0]
+    decisions = [call.decide(Outcome.STALE_TOKEN) for _ in range(MAX_STALE)]
+    assert [decision.action for decision in decisions] == [Action.RETRY] * 5 + [Action.GIVE_UP]
+    assert [decision.delay for decision in decisions[:5]] == [1.0, 2.0, 4.0, 5.0, 5.0]
 
 
 def test_a_learner_is_left_for_another_member_until_all_were_tried() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from etcd_async import _codec
 from etcd_async._pb.etcdserverpb import AuthenticateRequest
-from etcd_async._protocol.retry import MAX_NAMELESS, MAX_STALE
+from etcd_async._protocol.retry import MAX_STALE
 from etcd_async._transport import token as token_module
 from etcd_async._transport.methods import PUT, RANGE, Method
 from etcd_async.errors import (
@@ -79,7 +79,7 @@ async def test_without_a_user_a_demand_for_one_is_final_after_a_few_attempts(net
     with pytest.raises(AuthError):
         await caller.unary(RANGE, b"", timeout=5.0)
     assert not caller.has_user
-    assert len(network.asked) == MAX_NAMELESS
+    assert len(network.asked) == MAX_STALE
 
 
 async def test_a_slow_login_leaves_the_first_attempt_what_is_left(
