@@ -10,6 +10,7 @@ from typing import Final
 
 from etcd_async import ops
 from etcd_async.errors import DecryptionFailed, EtcdError
+from etcd_async.recipes._fence import Fence
 from etcd_async.services import Services
 from etcd_async.types import KeyValue
 
@@ -25,20 +26,19 @@ class Checkpoint:
     A key on the target that is a mirror's memory, and its fence.
 
     It holds the revision of the source that the copy is of (0 before the first one is complete), and the mirror's id.
-    Every transaction writes it, on condition that it is as the one before has left it. So one that seemed lost, and is
-    carried out late all the same, does nothing; and of two mirrors only the one that took the key later goes on.
+    Of two mirrors only the one that took the key later goes on.
     """
 
     def __init__(self, target: Services, key: bytes) -> None:
         self.key: bytes = key
         self._target = target
         self._id = secrets.token_hex(8)
-        self._seen = 0  # the key's mod_revision, as it is to be
+        self._fence = Fence(target, key, self._is_own)
 
     async def read(self, newest: int) -> int:
         """Return the revision that it holds; 0 if there is none, or none of this source, which is at *newest*."""
         found = await self._target.range(start=self.key, end=self.key + b"\x00")
-        self._seen = found[0].mod_revision if found else 0
+        self._fence.seen = found[0].mod_revision if found else 0
         if not found:
             return 0
         word = _word(found[0])
@@ -62,20 +62,10 @@ class Checkpoint:
             raise EtcdError(f"another mirror has taken the checkpoint {self.key!r} since, or somebody has changed it")
 
     async def _written(self, writes: Sequence[ops.Op], revision: int) -> bool:
-        then = [*writes, ops.put(self.key, f"{revision} {self._id}")]
-        while True:
-            is_ours = ops.mod_revision(self.key) == self._seen
-            result = await self._target.txn([is_ours], then, [ops.get(self.key)])
-            if result.succeeded:
-                self._seen = result.revision
-                return True
-            [found] = result.results
-            if not (isinstance(found, KeyValue) and self._is_own(found)):
-                return False
-            self._seen = found.mod_revision  # an earlier one was carried out, and its answer lost
+        return await self._fence.write([*writes, ops.put(self.key, f"{revision} {self._id}")])
 
-    def _is_own(self, kv: KeyValue) -> bool:
-        word = _word(kv)
+    def _is_own(self, kv: KeyValue | None) -> bool:
+        word = None if kv is None else _word(kv)
         return word is not None and word[2] == self._id.encode()
 
 

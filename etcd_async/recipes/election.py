@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from functools import cached_property
 from types import TracebackType
 from typing import Self
 
@@ -15,6 +16,7 @@ from etcd_async.errors import ElectionTimeout, LeadershipLost, LeaseNotFound
 from etcd_async.lease import check_ttl
 from etcd_async.options import CLIENT_DEFAULT, Timeout
 from etcd_async.recipes._contest import Contender
+from etcd_async.recipes._fence import Fence
 from etcd_async.recipes._follow import Follow
 from etcd_async.recipes._standing import Standing
 from etcd_async.recipes.ticket import Ticket
@@ -163,6 +165,8 @@ class Leadership(Standing[LeadershipLost]):
         """
         Say something new as the leader; observers see it.
 
+        What seemed not to be said (`Unavailable`, `DeadlineExceeded`) may still be, but not after what was said later.
+
         Args:
             value: What to say.
             timeout: Seconds; None for no limit.
@@ -174,8 +178,7 @@ class Leadership(Standing[LeadershipLost]):
         if self._is_over:  # the key may stand all the same: suspended, it is for another process to speak
             raise LeadershipLost("the term is over")
         said = ops.put(self.key, word, lease=self._present.lease)
-        result = await self._client.txn([self.owned], [said], timeout=timeout)
-        if not result.succeeded:
+        if not await self._fence.write([said], timeout=timeout):
             raise LeadershipLost("its key was deleted")
         self._value = word
 
@@ -210,6 +213,11 @@ class Leadership(Standing[LeadershipLost]):
         if not self._contender.key:
             raise RuntimeError("enter the candidacy first: async with election.campaign() as leadership")
         return self._contender
+
+    @cached_property
+    def _fence(self) -> Fence:
+        token = self.fencing_token
+        return Fence(self._client, self.key, lambda kv: kv is not None and kv.create_revision == token, seen=token)
 
     async def _win(self) -> None:
         if self._timeout == 0:

@@ -13,9 +13,10 @@ from typing import Self
 import anyio
 
 from etcd_async import ops
-from etcd_async.errors import ClientClosed, Compacted, DeadlineExceeded, EtcdError, LeaseNotFound
+from etcd_async.errors import ClientClosed, Compacted, DeadlineExceeded, EtcdError, LeaseNotFound, PermissionDenied
 from etcd_async.lease import Lease, check_ttl
 from etcd_async.options import CLIENT_DEFAULT, Timeout
+from etcd_async.recipes._fence import Fence
 from etcd_async.recipes._instances import key_of, to_json
 from etcd_async.recipes._news import News
 from etcd_async.recipes._patience import Pauses, is_transient
@@ -86,6 +87,8 @@ class Registration:
         """
         Change the instance's address or metadata; watchers see it as modified.
 
+        Where another process has registered the same id since, the change is kept for when that has gone.
+
         Args:
             address: The new one; None keeps it.
             metadata: All of the new ones; None keeps them.
@@ -119,16 +122,17 @@ class Registration:
             while True:
                 lease = await self._lease_within(timeout)
                 with suppress(LeaseNotFound):
-                    return await self._put(lease, timeout)
+                    return await self._put_anew(lease, timeout)
                 while self._lease is lease:  # this side has not heard of its end yet
                     await self._change_seen()
 
-    async def _lease_within(self, timeout: Timeout) -> Lease | None:
+    async def _lease_within(self, timeout: Timeout) -> Lease:
         with anyio.move_on_after(seconds := self._client._core.seconds(timeout)) as limit:
             await self.registered()
         if limit.cancelled_caught:
             late = f"not registered anew within {seconds:g} s: what is to change will change with that"
             raise DeadlineExceeded(late, maybe_applied=True)
+        assert self._lease is not None, "registered"
         return self._lease
 
     async def __aenter__(self) -> Self:
@@ -164,11 +168,20 @@ class Registration:
             await lease.__aexit__(None, None, None)
             raise
         self._lease = lease
+        self._fence = Fence(self._client, self._key, lambda kv: kv is None or kv.lease in (0, lease.id))
         self._news.tell()
 
-    async def _put(self, lease: Lease | None, timeout: Timeout = CLIENT_DEFAULT) -> None:
+    async def _put(self, lease: Lease, timeout: Timeout = CLIENT_DEFAULT) -> None:
         put = await self._client.put(self._key, self._value, lease=lease, timeout=timeout)
         self._revision = max(self._revision, put.revision)
+
+    async def _put_anew(self, lease: Lease, timeout: Timeout) -> None:
+        """Write what is to be there, if it is not another process's that has come later."""
+        try:
+            if await self._fence.write([ops.put(self._key, self._value, lease=lease)], timeout=timeout):
+                self._revision = max(self._revision, self._fence.seen)
+        except PermissionDenied:  # who may write but not read can't be fenced
+            await self._put(lease, timeout)
 
     async def _put_back(self, lease: Lease, before: Lease) -> None:
         """Write it anew where it lay on the lease *before*, but not over what another process has put there since."""
