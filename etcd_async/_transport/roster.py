@@ -16,7 +16,6 @@ from etcd_async._protocol.endpoints import Endpoint
 from etcd_async._protocol.headers import Metadata
 from etcd_async._protocol.pool import Health, Pool
 from etcd_async._transport.channel import Channel
-from etcd_async._transport.loops import check_loop
 from etcd_async._transport.prober import Prober
 from etcd_async._transport.tasks import Tasks
 from etcd_async.errors import ClientClosed
@@ -77,7 +76,6 @@ class Roster:
         self._leaving: set[Channel] = set()
         self._news = asyncio.Event()
         self._on_use: Callable[[], None] | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
 
     def when_used(self, action: Callable[[], None]) -> None:
         """Call *action* when the first channel is made: then there is a loop to run in."""
@@ -89,12 +87,11 @@ class Roster:
 
         Raises:
             ClientClosed: `aclose` was called.
-            RuntimeError: The first channel was made in another event loop.
+            RuntimeError: The client was first used in another event loop.
         """
         if self.is_closed:
             raise ClientClosed
-        self._loop = self._loop or asyncio.get_running_loop()
-        check_loop(self._loop)
+        self._tasks.claim_loop()
         action, self._on_use = self._on_use, None
         if action is not None:
             action()

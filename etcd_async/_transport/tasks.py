@@ -83,11 +83,22 @@ class Tasks:
 
     def __init__(self, on_crash: Callable[[Exception], None]) -> None:
         self._on_crash = on_crash
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._owner: asyncio.Task[None] | None = None
         self._starting: deque[Background[Any]] = deque()
         self._news = asyncio.Event()
         self._is_closed = False
         self._is_reported = False
+
+    def claim_loop(self) -> None:
+        """
+        Belong to the event loop that runs here, from the first time on, and with the tasks all that uses them.
+
+        Raises:
+            RuntimeError: They belong to another one.
+        """
+        self._loop = self._loop or asyncio.get_running_loop()
+        check_loop(self._loop)
 
     def start(self, name: str, work: Callable[[], Awaitable[T]]) -> Background[T]:
         """
@@ -95,12 +106,11 @@ class Tasks:
 
         Raises:
             ClientClosed: `aclose` was called, or a task crashed.
-            RuntimeError: The tasks run in another event loop.
+            RuntimeError: They belong to another event loop.
         """
         if self._is_closed:
             raise ClientClosed
-        if self._owner is not None:
-            check_loop(self._owner.get_loop())
+        self.claim_loop()
         background = Background(name, work)
         self._starting.append(background)
         self._news.set()

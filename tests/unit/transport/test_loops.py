@@ -81,3 +81,21 @@ async def test_background_tasks_are_not_started_for_another_loop() -> None:
     await asyncio.to_thread(lambda: asyncio.run(start()))
     assert not own.future.done()
     await tasks.aclose()
+
+
+async def test_a_client_that_has_no_background_tasks_yet_starts_none_in_another_loop() -> None:
+    crashes: list[Exception] = []
+    tasks = Tasks(crashes.append)
+    async with H2Server(answers=lambda request: request.answer(b"")) as server:
+        caller = Caller([parse(server.endpoint)], tasks=tasks)
+        await put(caller)
+
+        async def start() -> None:
+            with pytest.raises(RuntimeError, match=BELONGS):
+                tasks.start("foreign", lambda: put(caller))
+
+        await asyncio.to_thread(lambda: asyncio.run(start()))
+        assert await within(tasks.start("own", lambda: put(caller)).future) == b""
+        await caller.aclose()
+        await tasks.aclose()
+    assert not crashes
