@@ -14,10 +14,11 @@ from types import TracebackType
 from typing import Literal, TypeAlias, get_args
 
 import anyio
+from anyio.lowlevel import checkpoint_if_cancelled
 
 from etcd_async.errors import LeaseLost
 
-__all__ = ["Guard", "Loss", "OnLoss", "check_on_loss", "guarding", "lost_bodies"]
+__all__ = ["Guard", "Loss", "OnLoss", "check_on_loss", "guarding", "stop_if_lost"]
 
 OnLoss: TypeAlias = Literal["cancel", "signal"]
 
@@ -72,8 +73,13 @@ class Loss:
         return self.reason
 
 
-lost_bodies: set[Guard] = set()
-"""Those that were cancelled, and have not unwound yet: while there is one, calls look whether they come from it."""
+_lost_bodies: set[Guard] = set()  # those that were cancelled, and have not unwound yet
+
+
+async def stop_if_lost() -> None:
+    """End a call that comes from a lost body: anyio cancels at the next await only, when its request may have left."""
+    if _lost_bodies:
+        await checkpoint_if_cancelled()
 
 
 class Guard:
@@ -106,7 +112,7 @@ class Guard:
         if self._scope is None:
             return False
         self._loss.forget(self._cancel)
-        lost_bodies.discard(self)
+        _lost_bodies.discard(self)
         if asyncio.current_task() is not self._task:
             raise RuntimeError("left in another task than it was entered in: that takes on_loss='signal'")
         return bool(self._scope.__exit__(exc_type, exc, traceback))
@@ -118,7 +124,7 @@ class Guard:
 
     def _cancel(self, reason: LeaseLost) -> None:
         assert self._scope is not None
-        lost_bodies.add(self)
+        _lost_bodies.add(self)
         self._scope.cancel(f"{type(reason).__name__}: {reason}")
 
 

@@ -6,12 +6,9 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, overload
 
-from anyio.lowlevel import checkpoint_if_cancelled
-
 from etcd_async import _codec, ops
 from etcd_async._core import Core
 from etcd_async._keyspace import Keyspace, size_of
-from etcd_async._loss import lost_bodies
 from etcd_async._offload import offload
 from etcd_async._pb.etcdserverpb import CompactionRequest
 from etcd_async._results import typed
@@ -261,8 +258,6 @@ class KV:
         rpc = _RPCS.get(type(op))
         if rpc is None:
             raise TypeError(f"op must be an operation such as put(key, value), not {type(op).__name__}")
-        if lost_bodies:  # anyio cancels at the next await, and that would be after the request has left
-            await checkpoint_if_cancelled()
         core, space = self._core, self._space
         payload = rpc.encode(await _outgoing(space, op) if space.maps else op)
         repeatable = op.is_read_only if type(op) is ops.Txn else None

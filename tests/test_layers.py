@@ -18,7 +18,7 @@ PACKAGE = "etcd_async"
 LAYERS: list[set[str]] = [
     {"errors", "types", "users", "options", "ops", "wire", "_home", "_keys", "_keyspace", "_results", "_pb", "_codec"},
     {"_protocol"},
-    {"_transport"},
+    {"_loss", "_transport"},
     {
         "crypto",
         "telemetry",
@@ -32,7 +32,6 @@ LAYERS: list[set[str]] = [
         "_keeper",
         "_watcher",
         "_watch_inbox",
-        "_loss",
         "_offload",
         "_rpc",
         "_scan",

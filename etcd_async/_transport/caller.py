@@ -11,6 +11,7 @@ from typing import Final
 import anyio
 
 from etcd_async import _codec
+from etcd_async._loss import stop_if_lost
 from etcd_async._pb.etcdserverpb import AuthenticateRequest, AuthenticateResponse
 from etcd_async._protocol.endpoints import Endpoint, parse
 from etcd_async._protocol.retry import Budget
@@ -159,6 +160,7 @@ class Caller:
             ProtocolError, ResponseTooLarge: The answer could not be taken.
             ClientClosed: The client was closed, before or during the call.
         """
+        await stop_if_lost()
         now = self._clock()
         deadline = None if timeout is None else now + timeout
         repeatable = method.repeatable if repeatable is None else repeatable

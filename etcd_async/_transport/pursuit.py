@@ -10,6 +10,7 @@ from typing import TypeVar
 
 import anyio
 
+from etcd_async._loss import stop_if_lost
 from etcd_async._protocol.endpoints import Endpoint
 from etcd_async._protocol.headers import Metadata
 from etcd_async._protocol.retry import Action, Budget, Decision, Outcome
@@ -57,6 +58,7 @@ class Pursuit:
 
     async def attempts(self, call: Call, attempt: Callable[[Place], Awaitable[T]]) -> T:
         """Make attempts, one after the other, until one succeeds or no other may be made."""
+        await stop_if_lost()
         while True:
             try:
                 await self.ready(call)

@@ -279,8 +279,10 @@ async def test_a_body_that_lost_its_lock_is_cancelled_at_every_await_but_what_it
                 with pytest.raises(asyncio.CancelledError):
                     await within(forever())
             for number in range(30):
-                with pytest.raises(asyncio.CancelledError):
-                    await client.put(f"/late/{number}", "v")
+                name = f"late-{number}"
+                for late in (client.put(name, "v"), client.leases.grant(60), client.auth.add_role(name)):
+                    with pytest.raises(asyncio.CancelledError):
+                        await late
             with anyio.move_on_after(10, shield=True):
                 counts.append(await client.count(prefix="x/"))
                 await client.put("/shielded", "v")
@@ -289,6 +291,7 @@ async def test_a_body_that_lost_its_lock_is_cancelled_at_every_await_but_what_it
         await work()
     assert counts == [0]
     assert await client.keys() == [b"/shielded"]
+    assert await client.leases.list() == await client.auth.list_roles() == []
 
 
 async def test_a_deleted_and_recreated_key_is_lost_too(client: Client) -> None:
