@@ -116,7 +116,7 @@ class Creations(Generic[T]):
     def cancel(self, wire_id: int) -> None:
         """Cancel on the server what it calls *wire_id*, once; if it may call it otherwise, as soon as that is known."""
         self._live.pop(wire_id, None)
-        if wire_id in self._unanswered and not self._keeps_ids:
+        if not self._keeps_ids and wire_id in self._unanswered:  # the line is long only where ids are kept
             return
         if wire_id not in self._cancelled:
             self._cancelled.add(wire_id)

@@ -1,5 +1,7 @@
 """What the watch machine says and how it reads each answer, one rule at a time."""
 
+import time
+
 import pytest
 
 from etcd_async._pb.etcdserverpb import WatchCreateRequest, WatchCreateRequestFilterType
@@ -292,3 +294,14 @@ def test_a_handle_is_never_used_again() -> None:
     first = add(machine)
     machine.cancel(first)
     assert add(machine) != first
+
+
+def test_the_time_for_very_many_watches_grows_with_their_number_only() -> None:
+    machine, many = known(), 40_000
+    handles = [add(machine) for _ in range(many)]
+    began = time.process_time()
+    assert len(creations(machine.to_send(0.0))) == many
+    for handle in handles:
+        machine.cancel(handle)
+    assert len(cancellations(machine.to_send(0.0))) == many
+    assert time.process_time() - began < 4.0  # of which a tenth is needed; a look at all for each would take twice that
