@@ -75,9 +75,7 @@ class Stored:
 
     def may_be_of(self, revision: int) -> bool:
         """Return whether it is that of *revision* if it had as many keys then: all that it has now were there."""
-        if self.is_as_written:
-            return revision == self.newest
-        return revision >= self.newest and (self.generation is None or revision != self.generation.mod_revision)
+        return revision == self.newest if self.is_as_written else revision >= self.newest
 
     @property
     def leaves(self) -> dict[bytes, bytes]:
@@ -120,9 +118,9 @@ def finished(prefix: bytes, leaves: int) -> ops.Put:
     return ops.put(prefix, json.dumps({"leaves": leaves}))
 
 
-def begun(stored: Stored) -> ops.Put:
-    """Return the write that begins a change in several transactions; an unfinished one's mark stays."""
-    return ops.put(stored.prefix, json.dumps({"readers_stay_at": stored.mark or stored.revision}))
+def begun(stored: Stored, writer: int) -> ops.Put:
+    """Return the write that begins *writer*'s change in several transactions; an unfinished one's mark stays."""
+    return ops.put(stored.prefix, json.dumps({"readers_stay_at": stored.mark or stored.revision, "writer": writer}))
 
 
 def fits(writes: Sequence[ops.Op]) -> bool:

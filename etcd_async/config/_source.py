@@ -2,37 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, TypeAlias, TypeVar, cast, overload
+from typing import Any, TypeAlias, TypeVar, overload
 
 from etcd_async import ops
-from etcd_async.config._change import Stored, Write, begun, finished, fits
+from etcd_async.config._change import Stored, finished, fits
+from etcd_async.config._large import LargeChange
 from etcd_async.config._leaves import Values, from_leaves, merged, to_leaves
 from etcd_async.config._validation import Model, validated
 from etcd_async.config._watch import ConfigWatch
-from etcd_async.errors import (
-    Compacted,
-    ConfigConflict,
-    ConfigError,
-    EtcdError,
-    FutureRevision,
-    RpcError,
-)
+from etcd_async.errors import Compacted, ConfigConflict, ConfigError, FutureRevision
 from etcd_async.options import CLIENT_DEFAULT, Timeout
-from etcd_async.recipes._patience import is_transient, patiently
-from etcd_async.recipes._pieces import pieces
 from etcd_async.recipes.lock import Lock
 from etcd_async.services import Services
-from etcd_async.types import RangeResult
 
 T = TypeVar("T")
 Leaves: TypeAlias = Mapping[bytes, bytes]
-
-_log = logging.getLogger("etcd_async.config")
 
 _WRITER_TTL = 10.0  # seconds after which a writer that died in the middle is succeeded
 
@@ -193,7 +179,7 @@ class ConfigSource:
                     await self._check(await self._consistent(stored, timeout), expected, timeout)
                 leaves = await change(stored)
                 writes = [*stored.writes(leaves), finished(self.prefix, len(leaves))]
-                if done := await self._carried_out(lock, stored, writes, timeout):
+                if done := await LargeChange(self._client, lock, stored, timeout).make(writes):
                     return done
 
     async def _check(self, stored: Stored, expected: int | None, timeout: Timeout) -> None:
@@ -211,77 +197,6 @@ class ConfigSource:
         except (Compacted, FutureRevision):
             return False
         return then.count == stored.count
-
-    async def _carried_out(self, lock: Lock, stored: Stored, writes: list[Write], timeout: Timeout) -> int | None:
-        """
-        Make the writes and return the revision of the last; None if somebody else was quicker.
-
-        In a task of their own: whoever waits for it may be cancelled, the change goes to its end.
-        """
-        ends: list[int] = []
-        when = [lock.owned, *stored.unchanged()]
-
-        async def work() -> None:
-            count = ops.range(prefix=self.prefix, count_only=True)
-            mark = await self._client.txn(when, [begun(stored), count], timeout=timeout)
-            if not mark.succeeded:
-                return
-            change = _Change(self._client, stored, mark.revision, timeout)
-            if cast("RangeResult", mark.results[1]).count <= len(stored.kvs):  # another tool has deleted something
-                await change.take_back([])
-            else:
-                ends.append(await change.make(writes))
-
-        task = self._client.background(f"etcd_async.config {self.name}", work)
-        await asyncio.shield(task.future)
-        return ends[0] if ends else None
-
-
-class _Change:
-    """A change in several transactions, of one that has put its mark."""
-
-    def __init__(self, client: Services, stored: Stored, mark: int, timeout: Timeout) -> None:
-        self._client = client
-        self._stored = stored
-        self._is_mine = ops.mod_revision(stored.prefix) == mark
-        self._timeout = timeout
-
-    async def make(self, writes: Sequence[Write]) -> int:
-        """
-        Make *writes*, the last of which ends the change, and return its revision.
-
-        What fails in the middle is taken back: a mark that stayed would make the configuration unreadable once the
-        history is compacted away. Where no server can be reached, that is done as soon as one can.
-        """
-        done: list[Write] = []
-        revision = 0
-        try:
-            for piece in pieces(writes):
-                done += piece
-                revision = await self._write(piece)
-        except EtcdError as error:
-            if is_transient(error):
-                self._client.background("etcd_async.config", lambda: self.take_back(done))
-            elif isinstance(error, RpcError):  # refused, and so will it be by the next attempt
-                await self.take_back(done)
-            raise
-        return revision
-
-    async def take_back(self, done: Sequence[Write]) -> None:
-        """Have all be as before *done*, and the mark gone, as soon as a server can be reached."""
-        try:
-            for piece in pieces(self._stored.restoring(done)):
-                await patiently(partial(self._write, piece))
-        except ConfigConflict:
-            _log.info("another writer has taken over, or all was done but for the last answer")
-        except EtcdError as error:
-            _log.warning("half a change can't be taken back; readers stay with what was before: %s", error)
-
-    async def _write(self, piece: Sequence[Write]) -> int:
-        result = await self._client.txn([self._is_mine], piece, timeout=self._timeout)
-        if not result.succeeded:
-            raise ConfigConflict("somebody else changed the generation key in the middle of a change: write again")
-        return result.revision
 
 
 def snapshot_of(stored: Stored) -> Snapshot:

@@ -2,7 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any
 
 import pytest
@@ -165,14 +166,46 @@ async def test_a_large_change_that_an_outage_ends_is_taken_back_when_it_is_over(
     monkeypatch.setattr(client, "txn", txn)
     with pytest.raises(Unavailable):
         await source.write(LARGE[1])
-
-    async def is_taken_back() -> bool:
-        mark = await client.get(source.prefix)
-        return mark is not None and b"readers_stay_at" not in mark.value
-
-    await until(is_taken_back)
+    await until(partial(_is_unmarked, client, source))
     await client.compact((await client.put("x", "")).revision)
     assert await source.read() == LARGE[0]
+
+
+@pytest.mark.parametrize("comes", ["at once", "late", "too late"])
+async def test_a_mark_whose_answer_was_lost_does_not_stay(
+    client: Client, source: ConfigSource, monkeypatch: pytest.MonkeyPatch, comes: str
+) -> None:
+    await source.write(LARGE[0])
+    whole = client.txn
+    late: list[Any] = []
+
+    async def txn(*args: Any, **options: Any) -> Any:
+        if late or not any(isinstance(op, Put) and b"readers_stay_at" in op.value for op in args[1]):
+            return await whole(*args, **options)
+        if comes == "at once":
+            await whole(*args, **options)
+        elif comes == "late":
+            client.background("late", partial(_ignored, whole, *args))
+        late.extend(args)
+        raise Unavailable([], maybe_applied=True)
+
+    monkeypatch.setattr(client, "txn", txn)
+    with pytest.raises(Unavailable):
+        await source.write(LARGE[1])
+    assert not (await whole(*late)).succeeded
+    await until(partial(_is_unmarked, client, source))
+    await client.compact((await client.put("x", "")).revision)
+    assert await source.read() == LARGE[0]
+    assert await source.write(LARGE[2], if_revision=(await source.snapshot()).revision)
+
+
+async def _ignored(work: Callable[..., Awaitable[object]], *args: Any) -> None:
+    await work(*args)
+
+
+async def _is_unmarked(client: Client, source: ConfigSource) -> bool:
+    mark = await client.get(source.prefix)
+    return mark is not None and b"readers_stay_at" not in mark.value
 
 
 async def test_a_large_change_whose_last_answer_is_lost_stands(
