@@ -79,6 +79,15 @@ async def test_leaves_that_others_delete_count_as_a_change(client: Client, sourc
     assert await source.write({"b": 3}, if_revision=seen.revision)
 
 
+async def test_what_was_written_as_a_whole_without_its_count_is_known_by_its_revision(
+    client: Client, source: ConfigSource
+) -> None:
+    written = await client.txn(then=[put("config/app/a", "1"), put("config/app/", "{}")])
+    assert (await source.snapshot()).revision == written.revision
+    await client.put("/elsewhere", "")
+    assert await source.write({"a": 2}, if_revision=written.revision)
+
+
 @pytest.mark.parametrize("has_generation", [True, False])
 async def test_what_others_put_and_delete_again_counts_as_a_change(
     client: Client, source: ConfigSource, has_generation: bool
