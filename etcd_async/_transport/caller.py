@@ -8,8 +8,6 @@ from functools import partial
 from random import Random
 from typing import Final
 
-import anyio
-
 from etcd_async import _codec
 from etcd_async._loss import stop_if_lost
 from etcd_async._pb.etcdserverpb import AuthenticateRequest, AuthenticateResponse
@@ -20,15 +18,14 @@ from etcd_async._transport.calls import Slow
 from etcd_async._transport.callstream import CallStream
 from etcd_async._transport.channel import SLOW_AGE, looks_within
 from etcd_async._transport.failure import AttemptFailed
-from etcd_async._transport.metadata import COMMON_METADATA, HAS_LEADER
-from etcd_async._transport.methods import AUTHENTICATE, Kind, Method
+from etcd_async._transport.metadata import COMMON_METADATA
+from etcd_async._transport.methods import AUTHENTICATE, Method
 from etcd_async._transport.pursuit import Place, Pursuit
 from etcd_async._transport.race import settle
 from etcd_async._transport.roster import PROBES, Roster
-from etcd_async._transport.stream import Stream
 from etcd_async._transport.tasks import Tasks
 from etcd_async._transport.token import Token
-from etcd_async.errors import Attempt, DeadlineExceeded, EtcdError
+from etcd_async.errors import Attempt, EtcdError
 from etcd_async.options import TLS, Backoff, Credentials, TransportOptions
 from etcd_async.types import EndpointState
 
@@ -90,7 +87,15 @@ class Caller:
         self._channels = self.roster.channels
         self._credentials = credentials
         log_in = self._authenticate if credentials else None
-        self._token = Token(log_in, COMMON_METADATA, given=token, causes=self._causes, clock=clock, random=self._random)
+        self._token = Token(
+            log_in,
+            COMMON_METADATA,
+            given=token,
+            causes=self._causes,
+            claim_loop=self._tasks.claim_loop,
+            clock=clock,
+            random=self._random,
+        )
         self._pursuit = Pursuit(self.roster, self._token, budget=Budget(), clock=clock, random=self._random)
 
     def __repr__(self) -> str:
@@ -198,7 +203,7 @@ class Caller:
 
         async def attempt(at: Place) -> bytes:
             now = self._clock()
-            answer = await _first_answer(call, at, payload, now)
+            answer = await at.ask(call, payload, now)
             self._pursuit.answered(at.endpoint, now)
             return answer
 
@@ -235,7 +240,7 @@ class Caller:
 
         async def attempt(at: Place) -> CallStream:
             now = self._clock()
-            stream = await _open(call, at, limit, now)
+            stream = await at.open(call, limit, now)
             try:
                 if payload is not None:
                     stream.send(payload, end=True)
@@ -284,23 +289,3 @@ class Caller:
         request = AuthenticateRequest(name=self._credentials.user, password=self._credentials.password)
         answer = await self.unary(AUTHENTICATE, _codec.encode(request), timeout=LOGIN_TIMEOUT)
         return _codec.decode(AuthenticateResponse, answer).token
-
-
-async def _open(call: Call, at: Place, limit: int | None, now: float) -> Stream:
-    metadata = at.metadata + HAS_LEADER if call.method.kind is Kind.DUPLEX else at.metadata
-    with anyio.move_on_after(call.remaining(now)):
-        return await at.channel.open(call.method.path, metadata=metadata, patience=call.patience(now), limit=limit)
-    raise DeadlineExceeded("the deadline passed while connecting")
-
-
-async def _first_answer(call: Call, at: Place, payload: bytes, now: float) -> bytes:
-    until, patience = call.until(now), call.patience(now)
-    stream = await at.channel.open(call.method.path, metadata=at.metadata, deadline=until, patience=patience)
-    try:
-        stream.send(payload)  # not its end: etcd's proxy would take that for a farewell
-        answer = await stream.receive()
-    finally:
-        stream.cancel()
-    if answer is None:
-        raise AttemptFailed(at.endpoint.text, "the server ended the stream without an answer", sent=True)
-    return answer

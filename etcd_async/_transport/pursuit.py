@@ -17,8 +17,10 @@ from etcd_async._protocol.retry import Action, Budget, Decision, Outcome
 from etcd_async._transport.attempts import Call, outcome_of, reason_of
 from etcd_async._transport.channel import Channel
 from etcd_async._transport.failure import AttemptFailed
-from etcd_async._transport.metadata import COMMON_METADATA
+from etcd_async._transport.metadata import COMMON_METADATA, HAS_LEADER
+from etcd_async._transport.methods import Kind
 from etcd_async._transport.roster import Roster
+from etcd_async._transport.stream import Stream
 from etcd_async._transport.token import Token
 from etcd_async.errors import ClientClosed, DeadlineExceeded, EtcdError, RpcError, StatusCode
 
@@ -32,6 +34,28 @@ class Place:
     endpoint: Endpoint
     channel: Channel
     metadata: Metadata
+
+    async def open(self, call: Call, limit: int | None, now: float) -> Stream:
+        """Open the stream of *call*, for messages of at most *limit* bytes if there is one."""
+        metadata = self.metadata + HAS_LEADER if call.method.kind is Kind.DUPLEX else self.metadata
+        with anyio.move_on_after(call.remaining(now)):
+            return await self.channel.open(
+                call.method.path, metadata=metadata, patience=call.patience(now), limit=limit
+            )
+        raise DeadlineExceeded("the deadline passed while connecting")
+
+    async def ask(self, call: Call, payload: bytes, now: float) -> bytes:
+        """Open a duplex stream for one request, and return its first answer."""
+        path, until, patience = call.method.path, call.until(now), call.patience(now)
+        stream = await self.channel.open(path, metadata=self.metadata, deadline=until, patience=patience)
+        try:
+            stream.send(payload)  # not its end: etcd's proxy would take that for a farewell
+            answer = await stream.receive()
+        finally:
+            stream.cancel()
+        if answer is None:
+            raise AttemptFailed(self.endpoint.text, "the server ended the stream without an answer", sent=True)
+        return answer
 
 
 class Pursuit:

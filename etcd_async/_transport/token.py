@@ -40,6 +40,7 @@ class Token:
         common: Metadata of every call.
         given: A token to use as it is, instead of logging in; it can't be renewed.
         causes: Tells what stands in the way of reaching a server, for the error of a login that takes too long.
+        claim_loop: Raises where another event loop runs than that of the client.
         clock: Monotonic seconds.
         random: For jitter.
 
@@ -56,6 +57,7 @@ class Token:
         *,
         given: str | None = None,
         causes: Callable[[], Sequence[Attempt]] = tuple,
+        claim_loop: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
         random: Random | None = None,
     ) -> None:
@@ -67,6 +69,7 @@ class Token:
         self._login: asyncio.Task[EtcdError | None] | None = None
         self._is_closed = False
         self._causes = causes
+        self._claim_loop = claim_loop
         self._clock = clock
         self._random = random or Random()
         self._refusal: RpcError | None = None
@@ -85,6 +88,7 @@ class Token:
             DeadlineExceeded: *timeout* seconds passed.
             ClientClosed: `aclose` was called.
         """
+        self._claim_loop()
         joins, began = self._login is not None, self._clock()
         failure = await self._logged_in(timeout)
         if joins and failure is not None and not isinstance(failure, RpcError):

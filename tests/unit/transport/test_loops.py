@@ -10,6 +10,8 @@ from etcd_async._protocol.endpoints import parse
 from etcd_async._transport.caller import Caller
 from etcd_async._transport.methods import PUT, WATCH
 from etcd_async._transport.tasks import Tasks
+from etcd_async.errors import ClientClosed
+from etcd_async.options import Credentials
 from tests.support.h2server import H2Server
 from tests.support.live import within
 
@@ -99,3 +101,14 @@ async def test_a_client_that_has_no_background_tasks_yet_starts_none_in_another_
         await caller.aclose()
         await tasks.aclose()
     assert not crashes
+
+
+async def test_another_loop_does_not_wait_for_a_login_under_way() -> None:
+    async with H2Server() as server:
+        caller = Caller([parse(server.endpoint)], credentials=Credentials("root", "pw"))
+        login = asyncio.create_task(caller.log_in(timeout=5.0))
+        await server.request()
+        await asyncio.to_thread(in_a_loop_of_its_own, put, caller)
+        await caller.aclose()
+        with pytest.raises(ClientClosed):
+            await within(login)
