@@ -137,6 +137,7 @@ TRANSACTIONS: dict[str, Case] = {
     "txn: one compare without a list": (lambda c: c.txn(when=version("k") == 1), TypeError, "when"),
     "txn: none for a list": (lambda c: c.txn(when=None), TypeError, "when"),
     "stm: no function": (lambda c: c.stm(None), TypeError, "function"),
+    "stm: a function that is not async": (lambda c: c.stm(lambda t: t.put("k", "v")), TypeError, "async function"),
     "stm: one key to be read ahead": (lambda c: c.stm(print, prefetch="k"), TypeError, "prefetch"),
     "stm: a number to be read ahead": (lambda c: c.stm(print, prefetch=3), TypeError, "prefetch"),
     "nested: text for an operation": (lambda c: c.txn(then=[UNTYPED_TXN(then=["put"])]), TypeError, "then"),

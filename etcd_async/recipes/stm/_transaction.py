@@ -1,5 +1,5 @@
 """
-Software transactional memory: an async function that reads and writes keys, run again until nobody came in between.
+One attempt of a transaction, and what must not have changed meanwhile.
 
 What is compared at the commit, by level of isolation (etcd ``client/v3/concurrency/stm.go``):
 
@@ -22,61 +22,35 @@ a conflict it mixes revisions within what should be one.
 from __future__ import annotations
 
 import asyncio
-import random
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar, cast
+from typing import Any, Final, Literal, TypeAlias, cast
 
 import anyio
 
 from etcd_async import ops
 from etcd_async._keys import to_key
-from etcd_async.errors import Compacted, FutureRevision, TooManyConflicts
+from etcd_async.errors import Compacted, FutureRevision
 from etcd_async.options import Timeout
 from etcd_async.services import Services
 from etcd_async.types import KeyValue, RangeResult, UnreadableKeyValue
 
-__all__ = ["Isolation", "StmResult", "Transaction", "run"]
-
-_T = TypeVar("_T")
-
 Isolation: TypeAlias = Literal["serializable_snapshot", "serializable", "repeatable_reads", "read_committed"]
-
-_FIRST_PAUSE: Final = 0.01
-_LONGEST_PAUSE: Final = 0.5
-"""Seconds between two attempts; how much of it is waited is left to chance."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Level:
+class Level:
     reads_one_revision: bool = False
     guards_reads: bool = False
     guards_writes: bool = False
 
 
-_LEVELS: Final[dict[str, _Level]] = {
-    "serializable_snapshot": _Level(reads_one_revision=True, guards_reads=True, guards_writes=True),
-    "serializable": _Level(reads_one_revision=True, guards_reads=True),
-    "repeatable_reads": _Level(guards_reads=True),
-    "read_committed": _Level(),
+LEVELS: Final[dict[str, Level]] = {
+    "serializable_snapshot": Level(reads_one_revision=True, guards_reads=True, guards_writes=True),
+    "serializable": Level(reads_one_revision=True, guards_reads=True),
+    "repeatable_reads": Level(guards_reads=True),
+    "read_committed": Level(),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class StmResult(Generic[_T]):
-    """
-    What came of a transaction.
-
-    Attributes:
-        value: What the function returned the last time.
-        revision: The store's revision after the commit; of a transaction that wrote nothing, the one that it read as
-            of (0 if it read nothing either).
-        attempts: How often the function ran.
-    """
-
-    value: _T
-    revision: int
-    attempts: int
 
 
 class Transaction:
@@ -86,7 +60,7 @@ class Transaction:
     Reads go to the server, once for each key, and may run side by side; writes are kept until the function returns.
     """
 
-    def __init__(self, client: Services, level: _Level, timeout: Timeout) -> None:
+    def __init__(self, client: Services, level: Level, timeout: Timeout) -> None:
         self._client = client
         self._level = level
         self._timeout = timeout
@@ -206,7 +180,7 @@ class Transaction:
             return self._revision
         if not self._level.guards_reads or not self._reads:
             return self._newest
-        now = Transaction(self._client, _LEVELS["serializable"], self._timeout)
+        now = Transaction(self._client, LEVELS["serializable"], self._timeout)
         try:
             await now._fetch(list(self._reads))
         except Compacted:
@@ -224,63 +198,6 @@ class Transaction:
             keys = list(before._ahead)
         if keys:
             await self._fetch(keys)
-
-
-async def run(
-    client: Services,
-    function: Callable[[Transaction], Awaitable[_T]],
-    *,
-    isolation: Isolation,
-    prefetch: Iterable[str | bytes],
-    max_attempts: int | None,
-    timeout: Timeout,
-) -> StmResult[_T]:
-    """Carry out a transaction; see ``client.stm``."""
-    if isolation not in _LEVELS:
-        raise ValueError(f"isolation must be one of {', '.join(_LEVELS)}, not {isolation!r}")
-    if not callable(function):
-        raise TypeError(f"function must be an async function, not {type(function).__name__}")
-    if isinstance(prefetch, str | bytes) or not isinstance(prefetch, Iterable):
-        raise TypeError(f"prefetch must be a collection of keys, not {type(prefetch).__name__}")
-    most = ops.optional(max_attempts, "max_attempts", 1)
-    ahead = list(dict.fromkeys(to_key(key) for key in prefetch))
-    attempt: Transaction | None = None
-    number = 0
-    while True:
-        before, attempt, number = attempt, Transaction(client, _LEVELS[isolation], timeout), number + 1
-        if before is not None and number > 2:
-            await _pause(before, number)
-        done = await _try(attempt, function, before, ahead)
-        if done is not None:
-            return StmResult(*done, number)
-        if number == most:
-            raise TooManyConflicts(f"{number} attempts met with changes by others")
-
-
-async def _try(
-    attempt: Transaction,
-    function: Callable[[Transaction], Awaitable[_T]],
-    before: Transaction | None,
-    prefetch: Sequence[bytes],
-) -> tuple[_T, int] | None:
-    """Run the function once and commit; None if that must be done again."""
-    try:
-        await attempt._prepare(before, prefetch)
-        value = await function(attempt)
-    except Exception:
-        if attempt._is_stale:
-            return None
-        raise
-    finally:
-        attempt._is_over = True
-    revision = await attempt._commit()
-    return None if revision is None else (value, revision)
-
-
-async def _pause(before: Transaction, number: int) -> None:
-    """Make room for the others; what was told of the conflict is old afterwards, and read again."""
-    before._reread = {}
-    await anyio.sleep(random.uniform(0, min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** min(number, 16))))
 
 
 async def _side_by_side(work: Callable[[bytes], Coroutine[Any, Any, None]], keys: Sequence[bytes]) -> None:
