@@ -47,14 +47,14 @@ class Consumer(Contender[ClaimLost]):
     async def try_take(self) -> bool:
         """Claim the first item, and return True; False if there is none."""
         await self._take_lease()
-        with self._being_kept():
+        with self.being_kept():
             return await self._take_first()
 
     async def take(self) -> None:
         """Claim the first item, as soon as there is one."""
         if await self.try_take():
             return
-        with self._being_kept():
+        with self.being_kept():
             await self._stand_in_line()
             while not await self._take_first():
                 with suppress(Compacted):  # it looks again in any case

@@ -102,7 +102,7 @@ class Contender(Generic[Lost]):
             await self._take_lease()
         absent = ops.create_revision(self.key) == 0
         place = ops.put(self.key, value, lease=self.lease)
-        with self._being_kept():
+        with self.being_kept():
             result = await self._client.txn([absent, *when], [place], [ops.get(self.key)])
         existing = None if result.succeeded else result.results[0]
         if not result.succeeded and existing is None:
@@ -114,7 +114,7 @@ class Contender(Generic[Lost]):
 
     async def wait_turn(self) -> None:
         """Wait until nobody is ahead; raises the loss if the lease or the key is lost before that."""
-        with self._being_kept():
+        with self.being_kept():
             while not await self._comes_forward():
                 pass
 
@@ -131,13 +131,8 @@ class Contender(Generic[Lost]):
         if not found or found[0].create_revision != self.revision:
             self._lose("its key was deleted")
 
-    async def _take_lease(self) -> None:
-        lease = self._lease = await self._stack.enter_async_context(self._client.lease(self._ttl, on_loss="signal"))
-        self.key = self._prefix + f"{lease.id:x}".encode()
-        lease.loss.tell(self._lose_lease)
-
     @contextmanager
-    def _being_kept(self) -> Iterator[None]:
+    def being_kept(self) -> Iterator[None]:
         """Cancel the block when the lease or the key is lost, and raise the loss."""
         try:
             with guarding(self.loss):
@@ -148,6 +143,11 @@ class Contender(Generic[Lost]):
             self._lose_lease(error)
             assert self.loss.reason is not None, "it was just lost"
             raise self.loss.reason from error
+
+    async def _take_lease(self) -> None:
+        lease = self._lease = await self._stack.enter_async_context(self._client.lease(self._ttl, on_loss="signal"))
+        self.key = self._prefix + f"{lease.id:x}".encode()
+        lease.loss.tell(self._lose_lease)
 
     def _stand_on(self, key: bytes, revision: int) -> None:
         """Take a key that was put, at *revision*, for this one's."""

@@ -12,7 +12,7 @@ import anyio
 from etcd_async import ops
 from etcd_async._finish import finish
 from etcd_async._keys import check_patience, prefix_end, to_key
-from etcd_async._loss import Guard, OnLoss, check_on_loss, guarding
+from etcd_async._loss import Guard, OnLoss, check_on_loss
 from etcd_async.errors import (
     BarrierFull,
     BarrierLost,
@@ -166,7 +166,7 @@ class DoubleBarrier(Losable[BarrierLost]):
         The one who finds itself the last makes the mark, with its own revision. As long as a member's key stands, the
         mark is not taken away (see `_go`), so each finds it, whatever was compacted.
         """
-        with guarding(member.loss):
+        with member.being_kept():
             while (mark := await self._mark_if_made(member)) is None:
                 pass
         if member.revision > _last_in(mark):  # joined before the mark was made, but after those it counts

@@ -246,7 +246,7 @@ class _Returning(Contender[LeadershipLost]):
     async def try_join(self, value: bytes = b"") -> bool:
         """Take the place over as it is, and return whether nobody is ahead."""
         await self.join()
-        with self._being_kept():
+        with self.being_kept():
             return await self._predecessor() is None
 
     async def _take_over(self) -> None:

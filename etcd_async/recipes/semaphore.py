@@ -74,7 +74,7 @@ class _Permit(Contender[LockLost]):
     async def try_join(self, value: bytes = b"") -> bool:
         """Take a place, and return whether it is one that need not wait. If not, `leave`."""
         await self.join(value)
-        with self._being_kept():
+        with self.being_kept():
             ahead, _ = await self._those_ahead()
         return len(ahead) < self._limit
 

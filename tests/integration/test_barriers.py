@@ -1,7 +1,9 @@
 """Barriers: one that is held and released, and one that lets so many in and out together."""
 
 import asyncio
+import time
 from contextlib import suppress
+from typing import Any
 
 import pytest
 
@@ -13,6 +15,7 @@ from etcd_async import (
     DoubleBarrier,
     KeyExists,
     LimitMismatch,
+    Watch,
 )
 from etcd_async.crypto import Encryption, Keyring
 from etcd_async.testing import EtcdServer
@@ -317,6 +320,26 @@ async def test_a_history_compacted_while_members_wait_does_no_harm(client: Clien
     await client.compact((await client.put("/y", "")).revision)
     second.may_leave.set()
     await done(first.task, second.task)
+
+
+async def test_a_member_whose_loop_stood_still_beyond_its_term_does_not_enter(
+    client: Client, etcd_server: EtcdServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Client(etcd_server.endpoint) as held_up:
+        whole, is_waiting = held_up.watch, asyncio.Event()
+
+        def watch(key: bytes, **options: Any) -> Watch:
+            if key == b"x/ready":
+                is_waiting.set()
+            return whole(key, **options)
+
+        monkeypatch.setattr(held_up, "watch", watch)
+        late = asyncio.create_task(held_up.double_barrier("x", 2, ttl=10).enter())
+        await within(is_waiting.wait())
+        monkeypatch.setattr(held_up._core, "clock", lambda: time.monotonic() + 11)
+        async with client.double_barrier("x", 2, ttl=10):
+            with pytest.raises(BarrierLost, match="term has passed"):
+                await within(late)
 
 
 async def test_barriers_under_encryption(etcd_server: EtcdServer, client: Client) -> None:
