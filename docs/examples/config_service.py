@@ -62,17 +62,19 @@ class ConfigService:
             await self.source.write(DEFAULTS, if_revision=0)
         async with self.source.watch(Config.checked) as updates:
             self.current = await anext(updates)
-            following = asyncio.create_task(self.follow(updates))
+            self.following = asyncio.create_task(self.follow(updates))
             try:
                 yield
             finally:
-                following.cancel()
+                self.following.cancel()
 
     async def follow(self, updates: AsyncIterator[Config]) -> None:
         async for self.current in updates:  # one that is not valid never comes
             pass
 
     async def show(self, request: Request) -> Response:
+        if self.following.done():  # the watch has ended for good: what is known may be old
+            return PlainTextResponse("changes are no longer heard of\n", status_code=503)
         return JSONResponse(asdict(self.current))
 
     async def change(self, request: Request) -> Response:

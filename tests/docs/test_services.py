@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from importlib import import_module
 from pathlib import Path
 
 import httpx
@@ -125,6 +126,20 @@ async def test_config_service_loses_no_change_of_many_at_once(client: Client, et
         answers = await asyncio.gather(*(web.put(f"/config/{key}", content=value) for key, value in changes.items()))
         assert {answer.status_code for answer in answers} == {200}
         await until(lambda: _shows(web, app_name="New", port=1, timeout=2))
+
+
+async def test_config_service_shows_nothing_that_may_be_old(
+    etcd_server: EtcdServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(EXAMPLES)
+    example = import_module("config_service")
+    async with Client(etcd_server.endpoint) as own:
+        service = example.ConfigService(own.config_source("config-service"))
+        async with service.running(None):
+            assert (await service.show(None)).status_code == 200
+            await own.aclose()  # which ends the watch, as a permission taken away would
+            await within(asyncio.wait([service.following]))
+            assert (await service.show(None)).status_code == 503
 
 
 async def test_service_discovery_answers_what_the_guide_prints() -> None:
