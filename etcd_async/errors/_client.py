@@ -57,8 +57,15 @@ class DeadlineExceeded(EtcdError, TimeoutError):
         super().__init__(message)
 
     def __str__(self) -> str:
-        tried = "; ".join(f"{attempt.endpoint}: {attempt.reason}" for attempt in self.attempts)
+        tried = "; ".join(filter(None, map(self._told, self.attempts)))
         return f"{self.args[0]}{f' ({tried})' if tried else ''}{caution(self)}"
+
+    def _told(self, attempt: Attempt) -> str:
+        """Say nothing of *attempt* that the message says already."""
+        message = self.args[0]
+        if attempt.reason != message:
+            return f"{attempt.endpoint}: {attempt.reason}"
+        return "" if attempt.endpoint in message else attempt.endpoint
 
 
 class ProtocolError(EtcdError):

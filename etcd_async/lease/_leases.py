@@ -65,14 +65,14 @@ class Leases:
         """
         term = check_ttl(ttl)
         if id is None:
-            return await self.grant_own(random_id(), term, self._core.seconds(timeout))
+            return await self._grant_own(random_id(), term, self._core.seconds(timeout))
         if isinstance(id, bool) or not isinstance(id, int):
             raise TypeError(f"id must be an int, not {type(id).__name__}")
         if not 1 <= id <= _MAX_ID:
             raise ValueError(f"id must be from 1 to 2**63-1, not {id}")
         return await self._grant(id, term, self._core.seconds(timeout), repeatable=False)
 
-    async def grant_own(self, id: int, ttl: int, seconds: float | None) -> LeaseGrant:
+    async def _grant_own(self, id: int, ttl: int, seconds: float | None) -> LeaseGrant:
         """Grant a lease under an id that nobody else knows, so that asking twice does no harm."""
         try:
             return await self._grant(id, ttl, seconds, repeatable=True)

@@ -133,7 +133,7 @@ class Lease:
     async def _grant(self) -> LeaseGrant:
         """Grant the lease; if that is cancelled, it is revoked as soon as it is granted: no lease stays behind."""
         grant = self._core.tasks.start(
-            "etcd_async.grant", lambda: self._leases.grant_own(self._id, int(self._ttl), self._timeout)
+            "etcd_async.grant", lambda: self._leases._grant_own(self._id, int(self._ttl), self._timeout)
         )
         try:
             return await asyncio.shield(grant.future)

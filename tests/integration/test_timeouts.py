@@ -15,7 +15,6 @@ OTHERS = {
     "changes",
     "connect",  # its client's
     "enter",  # the object's
-    "grant_own",  # takes seconds
     "leave",
     "lost",
     "next_batch",

@@ -205,6 +205,12 @@ def test_a_deadline_is_a_timeout_and_names_what_failed_before() -> None:
     assert not error.maybe_applied
 
 
+def test_a_deadline_says_nothing_twice() -> None:
+    early, connecting = "nothing was sent yet", "the deadline passed while connecting to http://a:1"
+    assert str(DeadlineExceeded(early, attempts=[Attempt("http://a:1", early)])) == f"{early} (http://a:1)"
+    assert str(DeadlineExceeded(connecting, attempts=[Attempt("http://a:1", connecting)])) == connecting
+
+
 def test_a_lost_lock_is_a_lost_lease() -> None:
     assert issubclass(LockLost, LeaseLost)
     assert issubclass(errors.LeadershipLost, LeaseLost)
