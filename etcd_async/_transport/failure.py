@@ -34,7 +34,10 @@ class AttemptFailed(Exception):
 
 CLOSED_EARLY = "the server closed the connection before HTTP/2 began"
 CLOSED_IN_HANDSHAKE = "the server closed the connection in the TLS handshake"
+RESET = os.strerror(errno.ECONNRESET).lower()
 
+_NO_TLS = "it may not speak TLS (http://), or ask for a client certificate: set cert and key in TLS"
+_NO_TLS_OR_TRUST = "it may not speak TLS (http://), or not trust the client's certificate: cert and key in TLS"
 _HINTS = {
     # (reason, is_secure, has_cert). Once the handshake is over it does speak TLS: in TLS 1.3 it looks at the client's
     # certificate only then, and the alert that says what is wrong gets lost if it hangs up on unread bytes.
@@ -43,10 +46,10 @@ _HINTS = {
     (CLOSED_EARLY, True, False): "it may ask for a client certificate: set cert and key in TLS",
     (CLOSED_EARLY, True, True): "it may not trust the client's certificate: set cert and key in TLS to one that has "
     "not expired, of an authority that the server knows",
-    (CLOSED_IN_HANDSHAKE, True, False): "it may not speak TLS (http://), or ask for a client certificate: set cert and "
-    "key in TLS",
-    (CLOSED_IN_HANDSHAKE, True, True): "it may not speak TLS (http://), or not trust the client's certificate: cert "
-    "and key in TLS",
+    (CLOSED_IN_HANDSHAKE, True, False): _NO_TLS,
+    (CLOSED_IN_HANDSHAKE, True, True): _NO_TLS_OR_TRUST,
+    (RESET, True, False): _NO_TLS,  # it hung up on bytes that it had not read
+    (RESET, True, True): _NO_TLS_OR_TRUST,
 }
 
 

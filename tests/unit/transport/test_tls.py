@@ -275,8 +275,11 @@ async def test_plaintext_to_a_tls_server_is_named(pki: Pki) -> None:
 
 
 @pytest.mark.parametrize("has_cert", [True, False])
-def test_a_server_that_hangs_up_in_the_handshake_may_have_wanted_one_of_two_things(has_cert: bool) -> None:
-    said = with_hint(connect_reason(ConnectionAbortedError()), is_secure=True, has_cert=has_cert)
+@pytest.mark.parametrize("error", [ConnectionAbortedError(), ConnectionResetError(errno.ECONNRESET, "reset")])
+def test_a_server_that_hangs_up_in_the_handshake_may_have_wanted_one_of_two_things(
+    error: OSError, has_cert: bool
+) -> None:
+    said = with_hint(connect_reason(error), is_secure=True, has_cert=has_cert)
     assert "it may not speak TLS (http://), or" in said
     assert "cert and key in TLS" in said
 
