@@ -199,6 +199,32 @@ async def test_a_mark_whose_answer_was_lost_does_not_stay(
     assert await source.write(LARGE[2], if_revision=(await source.snapshot()).revision)
 
 
+async def test_a_mark_that_can_not_be_looked_for_is_told_of(
+    client: Client, source: ConfigSource, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    await source.write(LARGE[0])
+    whole = client.txn
+
+    async def denied(*args: Any, **options: Any) -> Any:
+        raise PermissionDenied(StatusCode.PERMISSION_DENIED, "etcdserver: permission denied")
+
+    async def txn(*args: Any, **options: Any) -> Any:
+        if any(isinstance(op, Put) and b"readers_stay_at" in op.value for op in args[1]):
+            monkeypatch.setattr(client, "do", denied)
+            raise Unavailable([], maybe_applied=True)
+        return await whole(*args, **options)
+
+    monkeypatch.setattr(client, "txn", txn)
+    with pytest.raises(Unavailable):
+        await source.write(LARGE[1])
+
+    async def is_told_of() -> bool:
+        await client.leases.list()
+        return "whether a change has begun can't be told" in caplog.text
+
+    await until(is_told_of)
+
+
 async def _ignored(work: Callable[..., Awaitable[object]], *args: Any) -> None:
     await work(*args)
 
