@@ -1,5 +1,6 @@
 """TLS: who is trusted, what is told when it fails, and files read anew."""
 
+import errno
 import shutil
 import ssl
 import threading
