@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from types import TracebackType
@@ -21,7 +21,7 @@ from etcd_async.recipes._instances import key_of, to_json
 from etcd_async.recipes._news import News
 from etcd_async.recipes._patience import Pauses, is_transient
 from etcd_async.services import Services
-from etcd_async.types import Service
+from etcd_async.types import KeyValue, Service
 
 __all__ = ["Registration"]
 
@@ -46,7 +46,9 @@ class Registration:
         self._service = service
         self._is_entered = False
         self._lease: Lease | None = None
-        self._revision = 0  # of our last write
+        self._fence = Fence(client, self._key, self._is_own)
+        self._own_leases: set[int] = set()
+        self._revision = 0  # of our last write, or of another's that has taken its place
         self._error: Exception | None = None  # why nobody heals it any more
         self._news = News()
         self._writing = anyio.Lock()  # the last of several changes is the one to stay
@@ -140,7 +142,7 @@ class Registration:
             raise RuntimeError("this registration is entered already: make another with client.register(...)")
         self._is_entered, self._error = True, None
         try:
-            await self._register()
+            await self._register(self._put)
         except BaseException:
             self._is_entered = False
             raise
@@ -159,23 +161,24 @@ class Registration:
             self._is_entered = False
             await self._deregister()
 
-    async def _register(self, before: Lease | None = None) -> None:
+    async def _register(self, put: Callable[[Lease], Awaitable[None]]) -> None:
         lease = self._client.lease(self._ttl, on_loss="signal")
         await lease.__aenter__()
+        self._own_leases.add(lease.id)
         try:
-            await (self._put(lease) if before is None else self._put_back(lease, before))
+            await put(lease)
         except BaseException:
             await lease.__aexit__(None, None, None)
             raise
-        self._lease = lease
-        self._fence = Fence(self._client, self._key, lambda kv: kv is None or kv.lease in (0, lease.id))
+        self._lease, self._own_leases = lease, {lease.id}
         self._news.tell()
 
     async def _put(self, lease: Lease, timeout: Timeout = CLIENT_DEFAULT) -> None:
         put = await self._client.put(self._key, self._value, lease=lease, timeout=timeout)
+        self._fence.seen = put.revision
         self._revision = max(self._revision, put.revision)
 
-    async def _put_anew(self, lease: Lease, timeout: Timeout) -> None:
+    async def _put_anew(self, lease: Lease, timeout: Timeout = CLIENT_DEFAULT) -> None:
         """Write what is to be there, if it is not another process's that has come later."""
         try:
             if await self._fence.write([ops.put(self._key, self._value, lease=lease)], timeout=timeout):
@@ -183,12 +186,12 @@ class Registration:
         except PermissionDenied:  # who may write but not read can't be fenced
             await self._put(lease, timeout)
 
-    async def _put_back(self, lease: Lease, before: Lease) -> None:
-        """Write it anew where it lay on the lease *before*, but not over what another process has put there since."""
-        put = ops.put(self._key, self._value, lease=lease)
-        is_gone, is_ours = ops.create_revision(self._key) == 0, ops.lease_of(self._key) == before.id
-        done = await self._client.txn([is_gone], [put], [ops.txn([is_ours], [put])])
-        self._revision = max(self._revision, done.revision)
+    def _is_own(self, found: KeyValue | None) -> bool:
+        """Return whether no other process has put there what was *found*: one that registers has a lease."""
+        if found is None:
+            return True
+        self._revision = max(self._revision, found.mod_revision)  # what was deleted before that is no news
+        return not found.lease or found.lease in self._own_leases
 
     async def _deregister(self) -> None:
         lease, self._lease = self._lease, None
@@ -215,7 +218,7 @@ class Registration:
             reason = await self._trouble(lease)
             _log.warning("registration of %s/%s was lost (%s); registering it anew", *self._names, reason)
             await self._deregister()
-            await self._register_stubbornly(lease)
+            await self._register_stubbornly()
 
     async def _trouble(self, lease: Lease) -> str:
         """Wait until the instance is no longer registered, and return why."""
@@ -265,11 +268,11 @@ class Registration:
                     return True
         return False
 
-    async def _register_stubbornly(self, before: Lease) -> None:
+    async def _register_stubbornly(self) -> None:
         pauses = Pauses()
         while True:
             try:
-                return await self._register(before)
+                return await self._register(self._put_anew)
             except ClientClosed:
                 return None
             except EtcdError as error:

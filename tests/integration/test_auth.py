@@ -16,6 +16,7 @@ from etcd_async import (
     RoleExists,
     RoleNotFound,
     RpcError,
+    Service,
     StatusCode,
     User,
     UserExists,
@@ -23,7 +24,7 @@ from etcd_async import (
 )
 from etcd_async.auth import Auth
 from etcd_async.testing import EtcdServer
-from tests.support.live import take, within
+from tests.support.live import take, until, within
 
 
 @pytest.fixture
@@ -255,6 +256,19 @@ async def test_a_user_does_what_its_role_allows_and_no_more(guarded: EtcdServer)
         await admin.auth.revoke_permission("app", "/other")
         with pytest.raises(PermissionDenied):
             await client.put("/other", "v")
+
+
+async def test_who_may_write_but_not_read_is_registered_anew_after_its_lease(guarded: EtcdServer) -> None:
+    service = Service("billing", "1", "10.0.0.5:80")
+    async with app(guarded) as client, root(guarded) as admin:
+        await admin.auth.grant_permission("app", prefix="services/", access="write")
+        async with client.register(service, ttl=3) as registration:
+            await admin.leases.revoke(registration.lease_id)
+
+            async def is_back() -> bool:
+                return await admin.discover("billing") == [service]
+
+            await until(is_back)
 
 
 async def test_a_watch_outside_the_role_is_refused_and_one_inside_works(guarded: EtcdServer) -> None:

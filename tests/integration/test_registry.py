@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from etcd_async import Client, ClientClosed, Compacted, DeadlineExceeded, Service, ServiceChange, TxnResult
+from etcd_async import Client, ClientClosed, Compacted, DeadlineExceeded, Lease, Service, ServiceChange, TxnResult
 from etcd_async.testing import EtcdServer
 from tests.integration.support import until_expired
 from tests.support.live import running, take, until, within
@@ -329,6 +329,59 @@ async def test_a_deletion_is_noticed_though_the_key_could_not_be_watched_at_firs
             return await client.discover("billing") == [registration.service]
 
         await until(is_back)
+
+
+async def test_who_lost_its_place_to_another_does_not_ask_for_it_again_and_again(
+    client: Client, etcd_server: EtcdServer
+) -> None:
+    newer = Service("billing", "billing-1", "10.0.0.99:1")
+    successor = client.register(newer, ttl=30)
+
+    class Overtaken(Client):
+        leases_taken = 0
+
+        def lease(self, *args: Any, **options: Any) -> Lease:
+            self.leases_taken += 1
+            return super().lease(*args, **options)
+
+        async def txn(self, *args: Any, **options: Any) -> TxnResult:
+            if self.leases_taken == 2 and not successor.lease_id:
+                await successor.__aenter__()
+            return await super().txn(*args, **options)
+
+    async with Overtaken(etcd_server.endpoint) as overtaken, overtaken.register(BILLING, ttl=30) as registration:
+        first = registration.lease_id
+        await client.delete("services/billing/billing-1")
+
+        async def has_another_lease() -> bool:
+            await client.get("/elsewhere")
+            return registration.lease_id not in (0, first)
+
+        await until(has_another_lease)
+        for _ in range(3):  # watches of the past get it all together, every now and then
+            async with overtaken.watch("services/billing/billing-1", start_revision=1) as history:
+                assert [event.type for event in await take(history, 3)] == ["put", "delete", "put"]
+        assert await client.discover("billing") == [newer]
+        assert overtaken.leases_taken == 2
+        await successor.__aexit__(None, None, None)
+
+        async def is_back() -> bool:
+            return await client.discover("billing") == [BILLING]
+
+        await until(is_back)
+
+
+async def test_what_was_put_by_hand_is_replaced_when_registering_anew(client: Client) -> None:
+    async with client.register(BILLING, ttl=3) as registration:
+        first = registration.lease_id
+        await client.put("services/billing/billing-1", "by hand, and on no lease")
+        await client.leases.revoke(first)
+
+        async def is_back() -> bool:
+            return await client.discover("billing") == [BILLING]
+
+        await until(is_back)
+    assert await client.count(prefix="") == 0
 
 
 async def test_a_slash_parts_services_from_a_namespace_without_one(client: Client) -> None:
