@@ -31,6 +31,7 @@ class Kept(ABC):
         self._client = client
         self._news = News()
         self._error: BaseException | None = None
+        self._error_from: TracebackType | None = None
         self._is_entered = self._is_left = False
 
     @abstractmethod
@@ -65,8 +66,8 @@ class Kept(ABC):
 
     def _ended(self, future: asyncio.Future[None]) -> None:
         """Take note of why the task has ended: by an error, or with the client."""
-        if not future.cancelled():
-            self._error = future.exception()
+        if not future.cancelled() and (error := future.exception()) is not None:
+            self._error, self._error_from = error, error.__traceback__
         self._news.tell()
 
     def _check(self) -> None:
@@ -75,5 +76,9 @@ class Kept(ABC):
             raise RuntimeError(f"enter the {self._kind} first: async with client.{self._kind}(...) as {self._kind}")
         if self._is_left:
             raise RuntimeError(f"the {self._kind} was left: {self._after}")
-        if self._error is not None:  # its traceback begins anew: one that grew with each raise would hold all frames
-            raise self._error.with_traceback(None)
+        self._check_error()
+
+    def _check_error(self) -> None:
+        """Raise the error that its task has ended by; a traceback that grew with each raise would hold all frames."""
+        if self._error is not None:
+            raise self._error.with_traceback(self._error_from)

@@ -123,8 +123,7 @@ class Mirror(Kept):
                 await self._pauses.pause()
 
     def _check(self) -> None:
-        if self._error is not None:  # that tells more than that it was left
-            raise self._error.with_traceback(None)
+        self._check_error()  # that tells more than that it was left
         super()._check()
 
     async def _mirror(self) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from etcd_async import Client, ClientClosed, Service
+from etcd_async.recipes.cache import Cache
 from etcd_async.testing import EtcdServer
 from tests.support.live import within
 
@@ -39,3 +40,20 @@ async def test_asking_again_and_again_what_has_ended_holds_no_frames(etcd_server
                 await within(ask(asked))
             depths.append(len(list(walk_tb(caught.value.__traceback__))))
         assert depths[-1] == depths[1]
+
+
+async def test_what_failed_by_a_bug_tells_where_however_often_one_has_asked(
+    etcd_server: EtcdServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def defective(cache: Cache) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Cache, "_follow_on", defective)
+    client = Client(etcd_server.endpoint)
+    async with client.cache(prefix="/a/") as cache:
+        for _ in range(3):
+            with pytest.raises(ZeroDivisionError):
+                await within(cache.wait_for(10**9))
+    with pytest.raises(ZeroDivisionError) as caught:
+        await client.aclose()
+    assert "defective" in {frame.f_code.co_name for frame, _ in walk_tb(caught.value.__traceback__)}
