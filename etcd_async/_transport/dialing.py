@@ -7,7 +7,7 @@ import os
 import socket
 from collections.abc import Iterable
 from itertools import chain, zip_longest
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import anyio
 
@@ -40,7 +40,7 @@ class Dialer:
                 `socket.gaierror` if there is none.
         """
         self._last = None
-        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        found = await _resolved(host, port)
         addresses = in_turn((socket.AddressFamily(family), where) for family, *_, where in found)
         known = self._disappointments = {each: self._disappointments.get(each, 0) for each in addresses}
         race = _Race()
@@ -108,6 +108,14 @@ class _Race:
             scope.cancel()
         else:
             connected.close()
+
+
+async def _resolved(host: str, port: int) -> list[Any]:
+    """Look *host* up; an address needs none of the threads in which names are, and which may all be busy."""
+    try:
+        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+    except socket.gaierror:
+        return await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
 
 
 async def _connect(address: Address) -> socket.socket:

@@ -5,8 +5,10 @@ import contextlib
 import errno
 import itertools
 import socket
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from ipaddress import IPv6Address
 from pathlib import Path
 from typing import Any, cast
@@ -91,6 +93,18 @@ async def test_addresses_of_both_families_are_tried(monkeypatch: pytest.MonkeyPa
         resolve(monkeypatch, server.port, "::1", LIVE)
         async with channel_to(f"http://{NAME}:{server.port}") as channel:
             assert await within(call(channel)) == b"pong"
+
+
+async def test_an_address_waits_for_no_thread_of_a_resolver() -> None:
+    over = threading.Event()
+    with ThreadPoolExecutor(1) as threads:
+        asyncio.get_running_loop().set_default_executor(threads)
+        threads.submit(over.wait)
+        try:
+            async with H2Server(answers=pong) as server, channel_to(server) as channel:
+                assert await within(call(channel)) == b"pong"
+        finally:
+            over.set()
 
 
 def link_local() -> str | None:
