@@ -12,13 +12,14 @@ from typing import cast
 from etcd_async import ops
 from etcd_async.config._change import Stored, Write, begun
 from etcd_async.errors import ClientClosed, Compacted, ConfigConflict, EtcdError, RpcError
-from etcd_async.options import Timeout
+from etcd_async.options import CLIENT_DEFAULT, Timeout
 from etcd_async.recipes._contest import look, until_event
+from etcd_async.recipes._fence import Fence
 from etcd_async.recipes._patience import is_transient, patiently
 from etcd_async.recipes._pieces import pieces
 from etcd_async.recipes.lock import Lock
 from etcd_async.services import Services
-from etcd_async.types import RangeResult
+from etcd_async.types import KeyValue, RangeResult
 
 _log = logging.getLogger("etcd_async.config")
 
@@ -28,7 +29,7 @@ class LargeChange:
     One change from *stored*, by whoever holds *lock*.
 
     Args:
-        timeout: Seconds for each transaction; None for no limit.
+        timeout: Seconds for each transaction of the change; None for no limit.
     """
 
     def __init__(self, client: Services, lock: Lock, stored: Stored, timeout: Timeout) -> None:
@@ -37,7 +38,7 @@ class LargeChange:
         self._timeout = timeout
         self._lock = lock.key, lock.fencing_token
         self._mark = begun(stored, lock.fencing_token)
-        self._marked = 0  # at which revision that was put
+        self._fence = Fence(client, stored.prefix, self._is_marked)
         self._when = [lock.owned, *stored.unchanged()]
 
     async def make(self, writes: Sequence[Write]) -> int | None:
@@ -67,7 +68,7 @@ class LargeChange:
             raise
         if not done.succeeded:
             return False
-        self._marked = done.revision
+        self._fence.seen = done.revision
         if cast("RangeResult", done.results[1]).count > len(self._stored.kvs):
             return True
         await self._put_back([])  # another tool has deleted something
@@ -78,11 +79,14 @@ class LargeChange:
         try:
             await self._lock_gone()
             found = await look(self._client, _only(self._stored.prefix))
-            if found and found[0].value == self._mark.value:
-                self._marked = found[0].mod_revision
+            if found and self._is_marked(found[0]):
+                self._fence.seen = found[0].mod_revision
                 await self._put_back([])
         except EtcdError as error:
             _log.warning("whether a change has begun can't be told; readers may stay with what was before: %s", error)
+
+    def _is_marked(self, found: KeyValue | None) -> bool:
+        return found is not None and found.value == self._mark.value
 
     async def _lock_gone(self) -> None:
         key, created = self._lock
@@ -102,7 +106,7 @@ class LargeChange:
         try:
             for piece in pieces(writes):
                 done += piece
-                revision = await self._write(piece)
+                revision = await self._write(piece, self._timeout)
         except EtcdError as error:
             if is_transient(error):
                 self._client.background("etcd_async.config", lambda: self._put_back(done))
@@ -115,19 +119,17 @@ class LargeChange:
         """Have all be as before *done*, and the mark gone, as soon as a server can be reached."""
         try:
             for piece in pieces(self._stored.restoring(done)):
-                await patiently(partial(self._write, piece))
+                await patiently(partial(self._write, piece, CLIENT_DEFAULT))  # which the writer waits for no more
         except ConfigConflict:
             _log.info("another writer has taken over, or all was done but for the last answer")
         except EtcdError as error:
             _log.warning("half a change can't be taken back; readers stay with what was before: %s", error)
 
-    async def _write(self, piece: Sequence[Write]) -> int:
-        result = await self._client.txn(
-            [ops.mod_revision(self._stored.prefix) == self._marked], piece, timeout=self._timeout
-        )
-        if not result.succeeded:
+    async def _write(self, piece: Sequence[Write], timeout: Timeout) -> int:
+        is_last = piece[-1].key == self._stored.prefix  # and takes the mark's place
+        if not await self._fence.write(piece if is_last else [*piece, self._mark], timeout=timeout):
             raise ConfigConflict("somebody else changed the generation key in the middle of a change: write again")
-        return result.revision
+        return self._fence.seen
 
 
 def _only(key: bytes) -> ops.Range:

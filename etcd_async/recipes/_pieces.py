@@ -12,7 +12,7 @@ __all__ = ["MOST_OPS", "pieces"]
 T = TypeVar("T", bound=ops.Op)
 
 MOST_OPS: Final = 127
-"""Writes of one piece: one less than etcd's default limit, for what goes with the last piece."""
+"""Writes of one piece: one less than etcd's default limit, for the key that goes with it."""
 
 _MOST_BYTES: Final = 1024 * 1024  # below etcd's default limit of 1.5 MiB
 

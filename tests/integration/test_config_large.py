@@ -12,6 +12,7 @@ from etcd_async import (
     Client,
     ConfigError,
     ConfigSource,
+    DeadlineExceeded,
     EtcdError,
     Op,
     PermissionDenied,
@@ -168,6 +169,47 @@ async def test_a_large_change_that_an_outage_ends_is_taken_back_when_it_is_over(
         await source.write(LARGE[1])
     await until(partial(_is_unmarked, client, source))
     await client.compact((await client.put("x", "")).revision)
+    assert await source.read() == LARGE[0]
+
+
+async def test_what_is_taken_back_has_more_time_than_the_writer_gave(
+    client: Client, source: ConfigSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await source.write(LARGE[0])
+    whole = client.txn
+
+    async def txn(when: Any, then: Sequence[Op], *args: Any, **options: Any) -> Any:
+        if len(then) > 100 and options["timeout"] == 1:  # too short for what is large
+            raise DeadlineExceeded(maybe_applied=True)
+        return await whole(when, then, *args, **options)
+
+    monkeypatch.setattr(client, "txn", txn)
+    with pytest.raises(DeadlineExceeded):
+        await source.write(LARGE[1], timeout=1)
+    await until(partial(_is_unmarked, client, source))
+    assert await source.read() == LARGE[0]
+
+
+async def test_a_part_that_comes_late_is_not_made_amid_what_is_taken_back(
+    client: Client, source: ConfigSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await source.write(LARGE[0])
+    whole = client.txn
+    late: list[Any] = []
+
+    async def txn(*args: Any, **options: Any) -> Any:
+        if len(args[1]) > 100 and not late:
+            late.extend(args)
+            raise DeadlineExceeded(maybe_applied=True)
+        result = await whole(*args, **options)
+        if late and len(args[1]) > 100:
+            assert not (await whole(*late)).succeeded
+        return result
+
+    monkeypatch.setattr(client, "txn", txn)
+    with pytest.raises(DeadlineExceeded):
+        await source.write(LARGE[1])
+    await until(partial(_is_unmarked, client, source))
     assert await source.read() == LARGE[0]
 
 
