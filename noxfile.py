@@ -37,6 +37,8 @@ nox.options.sessions = [
     "proto",
     "docs",
     "unit",
+    "lowest",
+    "wheel",
     "integration",
     "faults",
     "compatibility",
