@@ -64,6 +64,7 @@ class Core:
 
     async def aclose(self) -> None:
         """End everything: watches and leases hear of it, calls fail, tasks and connections are gone on return."""
+        self.tasks.check_closer()
         self.abandon(ClientClosed())
         try:
             with anyio.move_on_after(FAREWELL_TIMEOUT):  # scopes that are just being left still tell the server

@@ -100,6 +100,16 @@ class Tasks:
         self._loop = self._loop or asyncio.get_running_loop()
         check_loop(self._loop)
 
+    def check_closer(self) -> None:
+        """
+        Raise unless `aclose` may be called here.
+
+        Raises:
+            RuntimeError: They belong to another event loop, and that is not closed.
+        """
+        if self._loop is not None and not self._loop.is_closed():
+            check_loop(self._loop)
+
     def start(self, name: str, work: Callable[[], Awaitable[T]]) -> Background[T]:
         """
         Start *work* as a task of its own, soon.

@@ -10,6 +10,7 @@ from etcd_async._protocol.endpoints import parse
 from etcd_async._transport.caller import Caller
 from etcd_async._transport.methods import PUT, WATCH
 from etcd_async._transport.tasks import Tasks
+from etcd_async.client import Client
 from etcd_async.errors import ClientClosed
 from etcd_async.options import Credentials
 from tests.support.h2server import H2Server
@@ -112,3 +113,10 @@ async def test_another_loop_does_not_wait_for_a_login_under_way() -> None:
         await caller.aclose()
         with pytest.raises(ClientClosed):
             await within(login)
+
+
+async def test_another_loop_may_not_close_a_client_that_is_at_work() -> None:
+    async with H2Server(answers=lambda request: request.answer(b"")) as server, Client(server.endpoint) as client:
+        await put(client._core.caller)
+        await asyncio.to_thread(in_a_loop_of_its_own, lambda _: client.aclose(), client._core.caller)
+        await put(client._core.caller)
