@@ -2,12 +2,13 @@
 How a change of a configuration is written so that nobody ever reads half of it. Pure.
 
 The key of the configuration itself, ``config/<name>/``, is its *generation key*: every change writes it, with the
-number of leaves there are then, so that what other tools delete is noticed. A change that fits one transaction needs
-no more. One that doesn't is made in several, of which all but the last put a *mark* there: the revision that was current
+number of leaves there are then, so that what other tools delete is noticed. A change that fits one transaction needs no
+more. One that doesn't is made in several, of which all but the last put a *mark* there: the revision that was current
 before. Until the last transaction takes the mark away, readers read as of that revision, and watchers keep what they
-have. Each is on condition that the key is as the one before has left it, so that none can come late. A writer that dies in between leaves the mark, so readers stay with the old configuration, and the next writer
-finishes its own change over what is half there. One that is refused (a leaf is too large, or not permitted), or that an
-outage has ended, takes back what it wrote.
+have. Each is on condition that the key is as the one before has left it, so that none can come late. A writer that dies
+in between leaves the mark, so readers stay with the old configuration, and the next writer finishes its own change over
+what is half there. One that is refused (a leaf is too large, or not permitted), or that an outage has ended, takes back
+what it wrote.
 """
 
 from __future__ import annotations
