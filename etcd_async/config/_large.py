@@ -78,7 +78,7 @@ class LargeChange:
         """Take the mark away if it was put although that seemed lost; once the lock is gone, it can't be any more."""
         try:
             await self._lock_gone()
-            found = await look(self._client, _only(self._stored.prefix))
+            found = await look(self._client, ops.Range(self._stored.prefix))
             if found and self._is_marked(found[0]):
                 self._fence.seen = found[0].mod_revision
                 await self._put_back([])
@@ -90,7 +90,7 @@ class LargeChange:
 
     async def _lock_gone(self) -> None:
         key, created = self._lock
-        while (found := await look(self._client, _only(key))) and found[0].create_revision == created:
+        while (found := await look(self._client, ops.Range(key))) and found[0].create_revision == created:
             with suppress(Compacted):  # looked at again
                 await until_event(self._client, key, found.revision, but="no_put")
 
@@ -130,7 +130,3 @@ class LargeChange:
         if not await self._fence.write(piece if is_last else [*piece, self._mark], timeout=timeout):
             raise ConfigConflict("somebody else changed the generation key in the middle of a change: write again")
         return self._fence.seen
-
-
-def _only(key: bytes) -> ops.Range:
-    return ops.range(start=key, end=key + b"\x00")

@@ -14,7 +14,7 @@ Every exception this package raises, and the table from etcd's words to them.
     ├── QueueTimeout                    (also a TimeoutError) there was nothing to claim in a queue
     ├── BarrierTimeout                  (also a TimeoutError) a barrier stayed closed
     ├── BarrierFull                     a double barrier has all its members
-    ├── LimitMismatch                   a semaphore is in use with another limit
+    ├── LimitMismatch                   a semaphore or double barrier is in use with another number
     ├── TooManyConflicts                others kept changing what an STM transaction relied on
     ├── KeyExists                       the name is taken: a move's target, a barrier that is held
     ├── DecryptionFailed (key, reason)  a value could not be opened

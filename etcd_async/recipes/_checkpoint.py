@@ -37,7 +37,7 @@ class Checkpoint:
 
     async def read(self, newest: int) -> int:
         """Return the revision that it holds; 0 if there is none, or none of this source, which is at *newest*."""
-        found = await self._target.range(start=self.key, end=self.key + b"\x00")
+        found = await self._target.do(ops.Range(self.key))
         self._fence.seen = found[0].mod_revision if found else 0
         if not found:
             return 0

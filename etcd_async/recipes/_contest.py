@@ -173,7 +173,7 @@ class Contender(Generic[Lost]):
             self._lose(f"its key can't be watched: {error}", error)
 
     async def _still_there(self) -> int:
-        own = await look(self._client, ops.range(start=self.key, end=self.key + b"\x00", keys_only=True))
+        own = await look(self._client, ops.Range(self.key, keys_only=True))
         self.check_own(own)
         return own.revision
 

@@ -67,5 +67,5 @@ class Barrier:
 
     async def _closed_at(self) -> int:
         """Return a revision at which it is closed, or 0 if it is open."""
-        found = await look(self._client, ops.range(start=self.name, end=self.name + b"\x00", keys_only=True))
+        found = await look(self._client, ops.Range(self.name, keys_only=True))
         return found.revision if found else 0
