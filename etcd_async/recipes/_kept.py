@@ -32,7 +32,7 @@ class Kept(ABC):
         self._news = News()
         self._error: BaseException | None = None
         self._error_from: TracebackType | None = None
-        self._is_entered = self._is_left = False
+        self._is_entered = self._is_kept = self._is_left = False
 
     @abstractmethod
     async def _begin(self, stack: AsyncExitStack) -> None:
@@ -51,6 +51,7 @@ class Kept(ABC):
             self._task = self._client.background(f"etcd_async.{self._kind}", self._follow_on)
             self._task.future.add_done_callback(self._ended)
             self._stack = stack.pop_all()
+            self._is_kept = True
         return self
 
     async def __aexit__(
@@ -72,7 +73,7 @@ class Kept(ABC):
 
     def _check(self) -> None:
         """Raise if it is not kept up to date."""
-        if not self._is_entered:
+        if not self._is_kept:
             raise RuntimeError(f"enter the {self._kind} first: async with client.{self._kind}(...) as {self._kind}")
         if self._is_left:
             raise RuntimeError(f"the {self._kind} was left: {self._after}")

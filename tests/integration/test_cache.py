@@ -245,6 +245,19 @@ async def test_when_the_watch_is_silent_the_keys_are_read_once_for_all_who_wait(
         assert (cache.revision, listings) == (revision, 1)
 
 
+async def test_what_could_not_be_entered_is_not_read(client: Client, dead_endpoint: str) -> None:
+    async with Client(dead_endpoint, timeout=0.2) as nobody:
+        cache = nobody.cache(prefix="/app/")
+        with pytest.raises(Unavailable):
+            await cache.__aenter__()
+        with pytest.raises(RuntimeError, match="enter the cache first"):
+            cache.get("/app/a")
+        with pytest.raises(RuntimeError, match="enter the cache first"):
+            await within(cache.wait_for(1))
+        with pytest.raises(RuntimeError, match="entered once"):
+            await cache.__aenter__()
+
+
 async def test_what_was_left_is_not_read(client: Client) -> None:
     cache = client.cache(prefix="/a/")
     with pytest.raises(RuntimeError, match="enter the cache first"):
