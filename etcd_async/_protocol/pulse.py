@@ -3,7 +3,7 @@ When to ask the server of one watch stream how it is, and when the lack of an an
 
 It does if nothing comes on the whole connection. If something else does, the answer may be behind it, on a slow link. A
 ping tells: its answer goes the same way, and only a little faster, so once that has come the stream's own is due. How
-long the ping took is how slow the link is.
+long the ping took is how slow the link is. A peer that does not answer it in a minute might never.
 """
 
 from __future__ import annotations
@@ -113,5 +113,5 @@ class Pulse:
         """Return until when what else was heard excuses a silence since *since*."""
         is_busy_until = signs.connection + self.patience
         if signs.asked < since:
-            return is_busy_until
+            return min(is_busy_until, since + MAX_PATIENCE)
         return min(is_busy_until, signs.answered + (signs.answered - signs.asked) + self.patience / 2)

@@ -101,7 +101,7 @@ def test_an_answer_that_may_be_behind_others_on_a_slow_link_is_waited_for_and_th
     assert machine.doubts(asked + PATIENCE / 2, busy(asked))
     assert machine.doubts(asked + PATIENCE / 2, busy(asked, asked=asked - 1.0, answered=asked + 0.5))
     now = asked
-    for _ in range(1000):
+    while now < asked + MAX_PATIENCE / 2:
         now += 1.0
         assert machine.stalled(now, busy(now)) is None
         machine.to_send(now)
@@ -120,6 +120,16 @@ def test_a_peer_that_answers_pings_and_others_but_not_the_stream_is_given_up_in_
         assert not machine.doubts(now, busy(now, **proof))
         now = machine.next_wakeup() or 0.0
     assert now <= asked + PATIENCE + LOOK_INTERVAL
+
+
+def test_a_peer_that_answers_others_but_no_ping_is_given_up_in_the_end() -> None:
+    machine, _, _ = active()
+    machine.to_send(asked := IDLE_INTERVAL)
+    now = asked
+    while not machine.stalled(now, busy(now)):
+        machine.to_send(now)
+        now = machine.next_wakeup() or 0.0
+    assert asked + MAX_PATIENCE <= now <= asked + MAX_PATIENCE + LOOK_INTERVAL
 
 
 def test_the_slower_the_pings_the_longer_an_answer_is_waited_for() -> None:
