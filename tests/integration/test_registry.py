@@ -336,6 +336,7 @@ async def test_who_lost_its_place_to_another_does_not_ask_for_it_again_and_again
 ) -> None:
     newer = Service("billing", "billing-1", "10.0.0.99:1")
     successor = client.register(newer, ttl=30)
+    before = (await client.put("/elsewhere", "")).revision
 
     class Overtaken(Client):
         leases_taken = 0
@@ -359,7 +360,7 @@ async def test_who_lost_its_place_to_another_does_not_ask_for_it_again_and_again
 
         await until(has_another_lease)
         for _ in range(3):  # watches of the past get it all together, every now and then
-            async with overtaken.watch("services/billing/billing-1", start_revision=1) as history:
+            async with overtaken.watch("services/billing/billing-1", start_revision=before) as history:
                 assert [event.type for event in await take(history, 3)] == ["put", "delete", "put"]
         assert await client.discover("billing") == [newer]
         assert overtaken.leases_taken == 2
