@@ -293,7 +293,7 @@ async def test_a_body_that_lost_its_lock_is_cancelled_at_every_await_but_what_it
     assert await client.keys() == [b"/shielded"]
     await client.delete("/shielded")
     await until(lambda: nothing_left(client))
-    assert not await client.auth.list_roles()
+    assert not [role for role in await client.auth.list_roles() if role.startswith("late-")]
 
 
 async def test_a_deleted_and_recreated_key_is_lost_too(client: Client) -> None:
