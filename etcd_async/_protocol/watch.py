@@ -135,6 +135,9 @@ class Watches:
 
     def stream_lost(self, now: float) -> None:
         """Make every watch on the server pending again, from its resume point."""
+        if self._is_open:
+            for watch in self._watches.values():
+                watch.refusals = 0  # the server may have restarted, and have forgotten the latest token, too
         waiting, self._pending = self._pending, OrderedDict()
         for watch in self._creations.clear():
             self._make_pending(watch)
@@ -274,10 +277,12 @@ class Watches:
         error, may_pass = watch.refused(response, has_user=self._has_user)
         if may_pass is None:
             return [self._failed(watch, error)]
-        in_line = (*self._creations.unanswered(), *self._pending.values())
-        for each in (watch, *in_line):  # those behind it would fare no better
-            each.refusals += 1
+        in_line = [
+            (each, each.refusals + 1) for each in (watch, *self._creations.unanswered(), *self._pending.values())
+        ]
         self.stream_lost(now)
+        for each, refusals in in_line:  # those behind it would fare no better
+            each.refusals = refusals
         return [Reopen(may_pass)]
 
     def _stray(self, response: WatchResponse) -> list[Output | Reopen]:

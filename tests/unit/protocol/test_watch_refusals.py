@@ -49,6 +49,22 @@ def test_a_user_is_denied_a_watch_only_after_a_new_login() -> None:
     assert (failed.handle, type(failed.error)) == (handle, PermissionDenied)
 
 
+def test_a_denial_on_a_server_that_may_have_restarted_since_the_login_is_not_final() -> None:
+    machine = Watches(has_user=True)
+    add(machine)
+    machine.stream_opened(0.0)
+    machine.to_send(0.0)
+    assert [type(output) for output in refuse(machine, DENIED)] == [Reopen]
+    machine.stream_lost(0.0)  # as the driver says once more
+    machine.stream_opened(0.0)
+    machine.to_send(0.0)
+    machine.stream_lost(0.0)  # unanswered
+    for expected in (Reopen, Failed):
+        machine.stream_opened(0.0)
+        machine.to_send(0.0)
+        assert [type(output) for output in refuse(machine, DENIED)] == [expected]
+
+
 def test_a_refusal_belongs_to_the_oldest_unanswered_creation() -> None:
     machine = known()
     handles = [add(machine, key) for key in (b"a", b"b", b"c")]
