@@ -18,6 +18,7 @@ from pathlib import Path
 
 from etcd_async.testing._steps import POLL, Steps
 
+_SEES_STOPS = hasattr(os, "waitid")  # macOS has it from Python 3.13 on
 _WATCHDOG = 'read -r _ || kill -KILL "$1"'
 
 
@@ -52,6 +53,15 @@ class Process:
     def signal(self, number: signal.Signals) -> None:
         """Send a signal, unless the process has ended."""
         self._child.send_signal(number)
+
+    def paused(self) -> Steps[None]:
+        """Stop the process in its tracks, and wait until it stands still: first one of its threads must get a CPU."""
+        self._child.send_signal(signal.SIGSTOP)
+        while self._child.poll() is None and _SEES_STOPS and not self._stands_still():
+            yield POLL
+
+    def _stands_still(self) -> bool:
+        return os.waitid(os.P_PID, self._child.pid, os.WSTOPPED | os.WNOWAIT | os.WNOHANG) is not None
 
     def ended(self) -> Steps[None]:
         """Wait for the end of the process, then release what belongs to it."""

@@ -172,12 +172,12 @@ class EtcdServer(Lifecycle):
 
     async def pause(self) -> None:
         """
-        Stop etcd in its tracks (SIGSTOP): its connections stay open and nothing is answered.
+        Stop etcd in its tracks (SIGSTOP): its connections stay open and nothing is answered any more on return.
 
         Raises:
             RuntimeError: It is not running.
         """
-        self._running().signal(signal.SIGSTOP)
+        await run(self._running().paused())
 
     async def resume(self) -> None:
         """

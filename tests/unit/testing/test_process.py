@@ -40,11 +40,22 @@ def test_the_status_of_a_killed_process_names_the_signal(tmp_path: Path) -> None
     assert not exists(process.pid)
 
 
-def test_a_paused_process_can_be_killed(tmp_path: Path) -> None:
-    process = shell("exec tail -f /dev/null", tmp_path / "log")
-    process.signal(signal.SIGSTOP)
+def test_a_paused_process_stands_still_and_can_be_killed(tmp_path: Path) -> None:
+    process = shell("while :; do :; done", tmp_path / "log")
+    for _ in range(100):
+        run_sync(process.paused())
+        assert process._stands_still()
+        process.signal(signal.SIGCONT)
+    run_sync(process.paused())
     process.kill()
     assert not exists(process.pid)
+
+
+def test_a_process_that_has_ended_is_not_waited_for_to_pause(tmp_path: Path) -> None:
+    process = shell("exit 3", tmp_path / "log")
+    run_sync(process.ended())
+    run_sync(process.paused())
+    assert process.returncode == 3
 
 
 def test_the_watchdog_goes_with_the_process(tmp_path: Path) -> None:
