@@ -14,7 +14,7 @@ import anyio
 
 from etcd_async._protocol.endpoints import Endpoint
 from etcd_async._protocol.machine import Machine, Reopen
-from etcd_async._protocol.retry import wait
+from etcd_async._protocol.retry import Outcome, classify, wait
 from etcd_async._transport.caller import Caller
 from etcd_async._transport.callstream import CallStream
 from etcd_async._transport.endings import Endings
@@ -27,6 +27,7 @@ from etcd_async.errors import (
     InvalidAuthToken,
     ProtocolError,
     ResponseTooLarge,
+    RpcError,
     StatusCode,
 )
 from etcd_async.options import Backoff
@@ -92,6 +93,7 @@ class Duplex(Generic[Request, Response, Output]):
         self._avoid: tuple[Endpoint, ...] = ()  # where the last stream was lost
         self._endings = Endings(caller)
         self._has_heard = False  # something sensible, on the present stream
+        self._was_refused = self._may_hurry = False
         self._news = asyncio.Event()
         self._wanted = asyncio.Event()
         self._wakeup: float | None = None  # when `_speak` looks again by itself
@@ -179,7 +181,8 @@ class Duplex(Generic[Request, Response, Output]):
             await self._wanted.wait()
             with anyio.CancelScope() as self._listening:
                 failures = 1 if await self._hold_stream() else failures + 1
-                await anyio.sleep(wait(self._backoff, failures - 1, self._random))
+                if not self._may_hurry:
+                    await anyio.sleep(wait(self._backoff, failures - 1, self._random))
                 continue
             failures = 0  # nobody wanted it any more
 
@@ -187,6 +190,7 @@ class Duplex(Generic[Request, Response, Output]):
         """Hold one stream until it is lost, and return whether the next one may follow soon."""
         limit, avoid = self._machine.max_answer, self._avoid
         self._avoid = ()
+        self._may_hurry = False
         try:
             stream = await self._caller.open(self._method, timeout=OPEN_TIMEOUT, limit=limit, avoid=avoid)
         except EtcdError as error:
@@ -255,12 +259,19 @@ class Duplex(Generic[Request, Response, Output]):
             raise ProtocolError(f"malformed message on {self._method.path}: {error}") from error
         for output in self._machine.receive(response, self._clock()):
             if isinstance(output, Reopen):
-                self._has_heard = False
-                stream.refused(output.error)
+                self._refused(stream, output.error)
                 raise output.error
             self._deliver(output)
-        self._has_heard = True
+        self._has_heard, self._was_refused = True, False
         self._endings.heard()
+
+    def _refused(self, stream: CallStream, error: RpcError) -> None:
+        """Have a stale token replaced, at once if it is the first: the server that issues the next may restart soon."""
+        self._has_heard = False
+        is_stale = self._caller.has_user and classify(error) is Outcome.STALE_TOKEN
+        self._may_hurry = is_stale and not self._was_refused
+        self._was_refused = True
+        stream.refused(error)
 
     def _ended(self, stream: CallStream | None, error: EtcdError) -> None:
         """Draw the conclusions of the end of a stream, or of the attempt to open one."""

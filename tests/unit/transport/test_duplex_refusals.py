@@ -1,5 +1,7 @@
 """What the driver of a duplex stream makes of refusals, and of messages that can't be read or sent."""
 
+from random import Random
+
 import pytest
 
 from etcd_async import _codec
@@ -17,7 +19,7 @@ from etcd_async.errors import (
     StatusCode,
     error_for,
 )
-from etcd_async.options import Credentials
+from etcd_async.options import Backoff, Credentials
 from tests.unit.transport.fakes import Answer, FakeStream, Network
 from tests.unit.transport.staging import A, B, no_leader, staged
 from tests.unit.transport.support import settled
@@ -135,6 +137,27 @@ async def test_a_token_that_one_answer_refuses_is_replaced_and_the_stream_reopen
         assert stream.is_cancelled
         assert [dict(stream.metadata)["token"] for stream in network.streams] == ["t1", "t2"]
         assert stage.listener.outputs == []
+
+
+async def test_the_first_token_that_is_refused_is_replaced_at_once_and_the_next_after_a_pause(
+    network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[int] = []
+
+    def noted(backoff: Backoff, failures: int, random: Random) -> float:
+        pauses.append(failures)
+        return 0.0
+
+    monkeypatch.setattr(module, "wait", noted)
+    network.logins = logins("t1", "t2", "t3")
+    async with staged(network, credentials=Credentials("root", "pw")) as stage:
+        stage.machine.on_answer = lambda answer: [Reopen(stale())]
+        (await stage.speaking(0, "one")).put(b"refused")
+        second = await network.stream(1)
+        assert pauses == []
+        second.put(b"refused")
+        await network.stream(2)
+        assert len(pauses) == 1
 
 
 async def test_without_a_user_a_demand_for_one_is_told_after_a_few_streams(network: Network) -> None:
