@@ -7,8 +7,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from random import Random
 
+import pytest
+
 from etcd_async._protocol.endpoints import parse
 from etcd_async._protocol.machine import AT_ONCE, NO_SIGNS, Reopen, Signs
+from etcd_async._transport import duplex as module
 from etcd_async._transport.caller import Caller
 from etcd_async._transport.duplex import Duplex
 from etcd_async._transport.failure import AttemptFailed
@@ -188,3 +191,15 @@ def lost(endpoint: str = A) -> AttemptFailed:
 
 def no_leader() -> RpcError:
     return error_for(StatusCode.UNAVAILABLE, "etcdserver: no leader")
+
+
+def noted_pauses(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Have the driver pause for no time, and return the list to which it adds after how many failures it would."""
+    pauses: list[int] = []
+
+    def noted(backoff: Backoff, failures: int, random: Random) -> float:
+        pauses.append(failures)
+        return 0.0
+
+    monkeypatch.setattr(module, "wait", noted)
+    return pauses

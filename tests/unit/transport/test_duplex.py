@@ -2,13 +2,11 @@
 
 import asyncio
 import time
-from random import Random
 
 import pytest
 
 from etcd_async._protocol.endpoints import parse
 from etcd_async._protocol.machine import NO_SIGNS, Reopen, Signs
-from etcd_async._transport import duplex as module
 from etcd_async._transport.caller import Caller
 from etcd_async._transport.callstream import CallStream
 from etcd_async._transport.duplex import Duplex
@@ -21,7 +19,7 @@ from etcd_async.errors import (
 )
 from etcd_async.options import Backoff
 from tests.unit.transport.fakes import SILENCE, Answer, Network
-from tests.unit.transport.staging import PATIENCE, A, B, Script, lost, no_leader, staged
+from tests.unit.transport.staging import PATIENCE, A, B, Script, lost, no_leader, noted_pauses, staged
 from tests.unit.transport.support import settled
 
 pytestmark = pytest.mark.loops("asyncio", "debug", "uvloop")
@@ -113,13 +111,7 @@ async def test_the_next_stream_is_opened_on_another_endpoint(network: Network) -
 
 
 async def test_pauses_grow_while_nothing_is_heard(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
-    pauses: list[int] = []
-
-    def noted(backoff: Backoff, failures: int, random: Random) -> float:
-        pauses.append(failures)
-        return 0.0
-
-    monkeypatch.setattr(module, "wait", noted)
+    pauses = noted_pauses(monkeypatch)
     async with staged(network) as stage:
         for number in range(3):
             (await stage.speaking(number)).put(None)
@@ -136,13 +128,7 @@ async def test_pauses_grow_while_nothing_is_heard(network: Network, monkeypatch:
 async def test_a_peer_that_answers_once_and_hangs_up_is_not_asked_ever_faster(
     network: Network, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pauses: list[int] = []
-
-    def noted(backoff: Backoff, failures: int, random: Random) -> float:
-        pauses.append(failures)
-        return 0.0
-
-    monkeypatch.setattr(module, "wait", noted)
+    pauses = noted_pauses(monkeypatch)
     async with staged(network) as stage:
         stage.duplex._backoff = Backoff(maximum=3600)
         for number in range(4):
@@ -174,13 +160,7 @@ async def test_a_stream_that_leaves_something_unanswered_is_given_up_for_another
 async def test_a_lone_endpoint_is_asked_again_with_a_pause_after_each_silence(
     network: Network, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pauses: list[int] = []
-
-    def noted(backoff: Backoff, failures: int, random: Random) -> float:
-        pauses.append(failures)
-        return 0.0
-
-    monkeypatch.setattr(module, "wait", noted)
+    pauses = noted_pauses(monkeypatch)
     async with staged(network) as stage:
         stage.machine.stall = "no answer"
         for number in range(3):

@@ -1,7 +1,5 @@
 """What the driver of a duplex stream makes of refusals, and of messages that can't be read or sent."""
 
-from random import Random
-
 import pytest
 
 from etcd_async import _codec
@@ -19,9 +17,9 @@ from etcd_async.errors import (
     StatusCode,
     error_for,
 )
-from etcd_async.options import Backoff, Credentials
+from etcd_async.options import Credentials
 from tests.unit.transport.fakes import Answer, FakeStream, Network
-from tests.unit.transport.staging import A, B, no_leader, staged
+from tests.unit.transport.staging import A, B, no_leader, noted_pauses, staged
 from tests.unit.transport.support import settled
 
 pytestmark = pytest.mark.loops("asyncio", "debug", "uvloop")
@@ -142,13 +140,7 @@ async def test_a_token_that_one_answer_refuses_is_replaced_and_the_stream_reopen
 async def test_the_first_token_that_is_refused_is_replaced_at_once_and_the_next_after_a_pause(
     network: Network, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pauses: list[int] = []
-
-    def noted(backoff: Backoff, failures: int, random: Random) -> float:
-        pauses.append(failures)
-        return 0.0
-
-    monkeypatch.setattr(module, "wait", noted)
+    pauses = noted_pauses(monkeypatch)
     network.logins = logins("t1", "t2", "t3")
     async with staged(network, credentials=Credentials("root", "pw")) as stage:
         stage.machine.on_answer = lambda answer: [Reopen(stale())]
