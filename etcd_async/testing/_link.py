@@ -70,7 +70,7 @@ class Link:
             await self._finish(self._sink)
 
     def doom(self) -> None:
-        """Pass no byte any more: this link has lost some, and is about to be reset."""
+        """Pass no byte any more: this link is about to be reset."""
         self._is_doomed = True
 
     def close(self) -> None:

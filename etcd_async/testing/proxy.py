@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import Literal, Self, TypeAlias
 from urllib.parse import urlsplit
@@ -26,7 +26,10 @@ class FaultProxy:
         async with EtcdServer() as server, FaultProxy(server.endpoint) as proxy, Client(proxy.endpoint) as client:
             proxy.blackhole("to_client")                       # etcd gets the put, the client never hears of it
             put = asyncio.ensure_future(client.put("/a", "1"))
-            await proxy.until(lambda proxy: proxy.swallowed("to_client") > 0)
+            async with Client(server.endpoint) as direct:
+                while not await direct.exists("/a"):
+                    pass
+            proxy.cut()
             proxy.heal()
 
     Faults apply to open connections and to new ones, may be combined, and last until `heal`. Bytes are never changed or
@@ -99,7 +102,12 @@ class FaultProxy:
         return sum(faults.passed for faults in self._chosen(direction))
 
     def swallowed(self, direction: Direction = "both") -> int:
-        """How many bytes were thrown away in *direction* since the start."""
+        """
+        How many bytes were thrown away in *direction* since the start.
+
+        That it is more than none does not mean that an answer is among them: both sides also send bytes of their own
+        accord, pings and the like.
+        """
         return sum(faults.swallowed for faults in self._chosen(direction))
 
     async def until(self, condition: Callable[[FaultProxy], bool]) -> None:
@@ -149,9 +157,8 @@ class FaultProxy:
             asyncio.get_running_loop().add_reader(self._listener, self._accept, self._listener)
 
     def cut(self) -> None:
-        """Reset every open connection, on both sides. New ones are accepted."""
-        for task in self._links:
-            task.cancel()
+        """Reset every open connection, on both sides, and pass none of their bytes any more. New ones are accepted."""
+        self._cut(self._links.items())
 
     def cut_after(self, size: int, direction: Direction = "both") -> None:
         """
@@ -213,13 +220,15 @@ class FaultProxy:
 
         Delayed and held bytes pass at once. Connections from which bytes were swallowed are reset.
         """
-        for task, link in self._links.items():
-            if link.has_lost_bytes:
-                link.doom()
-                task.cancel()
+        self._cut((task, link) for task, link in self._links.items() if link.has_lost_bytes)
         for faults in self._faults.values():
             faults.heal()
         self.accept()
+
+    def _cut(self, links: Iterable[tuple[asyncio.Task[None], Link]]) -> None:
+        for task, link in links:
+            link.doom()
+            task.cancel()
 
     def _chosen(self, direction: Direction) -> list[Faults]:
         if direction == "both":

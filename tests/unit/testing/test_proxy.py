@@ -148,6 +148,18 @@ async def test_cut_resets_both_sides_and_lets_new_connections_in(net: Net) -> No
     assert await server.receive(5) == b"again"
 
 
+async def test_what_a_cut_finds_on_its_way_never_arrives(net: Net) -> None:
+    client, server = await net.connect()
+    net.proxy.hold("to_client")
+    await server.send(b"held")
+    await (await net.dial()).send(b"x")  # a later connection is through, so the proxy has read what it holds
+    assert await (await net.arrival()).receive(1) == b"x"
+    net.proxy.cut()
+    net.proxy.heal()
+    await client.assert_reset()
+    assert net.proxy.passed("to_client") == 0
+
+
 async def test_a_blackhole_swallows_both_directions_until_heal_resets(net: Net) -> None:
     client, server = await net.connect()
     net.proxy.blackhole()
