@@ -2,14 +2,15 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeAlias
 
 import pytest
 
 from etcd_async import Client, DeadlineExceeded, EtcdError, LeaseNotFound, PutResult, Unavailable, create_revision, put
 from etcd_async.testing import EtcdServer, FaultProxy
-from tests.faults.support import in_turn, outcome, start
-from tests.support.live import running, turns, within
+from tests.faults.support import KIB, in_turn, outcome, start
+from tests.support.live import lose_answer, running, turns, within
 
 pytestmark = pytest.mark.faults
 
@@ -20,6 +21,8 @@ WORKERS = 20
 CHAINS = 20
 SEEDS = (1, 2, 3)
 
+Fault: TypeAlias = Callable[[FaultProxy, Client, int], Coroutine[Any, Any, None]]
+
 
 async def write_round(client: Client, number: int) -> list[PutResult | EtcdError]:
     """Write *EACH* keys at once, and one common counter."""
@@ -27,15 +30,17 @@ async def write_round(client: Client, number: int) -> list[PutResult | EtcdError
     return await asyncio.gather(*own, outcome(client.put("/counter", str(number), timeout=5)))
 
 
-async def lose_answers(proxy: FaultProxy) -> None:
-    """Swallow answers until some were lost, and then reset the connection."""
-    swallowed = proxy.swallowed("to_client")
+async def lose_answers(proxy: FaultProxy, client: Client, number: int) -> None:
+    """Swallow answers until some of a round were lost, and then reset the connection."""
+
+    async def has_begun() -> bool:
+        return await client.count(prefix=f"/once/{number}/") > 0
+
     proxy.blackhole("to_client")
-    await proxy.until(lambda proxy: proxy.swallowed("to_client") > swallowed)
-    proxy.heal()
+    await lose_answer(proxy, has_begun)
 
 
-async def cut_requests(proxy: FaultProxy) -> None:
+async def cut_requests(proxy: FaultProxy, client: Client, number: int) -> None:
     """Cut the connection in the midst of the requests."""
     accepted = proxy.accepted
     proxy.cut_after(EACH * 20, "to_server")
@@ -44,13 +49,13 @@ async def cut_requests(proxy: FaultProxy) -> None:
 
 @pytest.mark.parametrize("fault", [lose_answers, cut_requests])
 async def test_300_puts_whose_answers_get_lost_are_applied_at_most_once(
-    server: EtcdServer, proxy: FaultProxy, client: Client, distant: Client, fault: type
+    server: EtcdServer, proxy: FaultProxy, client: Client, distant: Client, fault: Fault
 ) -> None:
     results: dict[str, PutResult | EtcdError] = {}
     counter: list[PutResult | EtcdError] = []
     for number in range(ROUNDS):
         await distant.get("/warm", timeout=10)
-        fault_is_over = start(fault(proxy))
+        fault_is_over = start(fault(proxy, client, number))
         done = await within(write_round(distant, number))
         await distant.get("/warm", timeout=10)
         await within(fault_is_over)
@@ -71,13 +76,16 @@ async def test_300_puts_whose_answers_get_lost_are_applied_at_most_once(
     assert successes <= (kv.version if kv is not None else 0) <= successes + unsure
 
 
-async def test_reads_are_repeated_until_they_are_answered(proxy: FaultProxy, distant: Client) -> None:
+async def test_reads_are_repeated_until_they_are_answered(proxy: FaultProxy, client: Client, distant: Client) -> None:
+    put = await client.put("/k", bytes(10 * KIB))
     for _ in range(ROUNDS):
         await distant.get("/warm")
-        fault_is_over = start(lose_answers(proxy))
-        found = await within(asyncio.gather(*(distant.get(f"/k/{each}", timeout=10) for each in range(EACH))))
-        await within(fault_is_over)
-        assert found == [None] * EACH
+        proxy.blackhole("to_client")
+        lost = proxy.swallowed("to_client") + 10 * KIB * EACH // 2
+        reads = asyncio.gather(*(distant.get("/k", timeout=10) for _ in range(EACH)))
+        await within(proxy.until(lambda proxy, lost=lost: proxy.swallowed("to_client") >= lost))  # type: ignore[misc]
+        proxy.heal()
+        assert {kv.mod_revision if kv else None for kv in await within(reads)} == {put.revision}
 
 
 async def drop_replies(proxy: FaultProxy, seed: int) -> None:

@@ -25,13 +25,12 @@ from etcd_async import (
     LockLost,
     LockTimeout,
     Transaction,
-    Unavailable,
 )
 from etcd_async.testing import EtcdServer, FaultProxy
 from tests.faults.processes import ROOT
 from tests.faults.sharing import RULES, history, holdings, judge, note
-from tests.faults.support import outcome, start
-from tests.support.live import turns, until, watchers, within
+from tests.faults.support import KIB, outcome, start
+from tests.support.live import lose_answer, turns, until, watchers, within
 
 pytestmark = pytest.mark.faults
 
@@ -303,10 +302,8 @@ async def test_a_commit_whose_outcome_is_unknown_is_told_and_not_repeated(
         proxy.blackhole("to_client")
 
     await distant.get("/warm")
-    swallowed = proxy.swallowed("to_client")
     committing = start(outcome(distant.stm(increase)))
-    await proxy.until(lambda proxy: proxy.swallowed("to_client") > swallowed)
-    proxy.heal()
+    await lose_answer(proxy, lambda: client.exists("/n"))
     error = await within(committing)
     assert isinstance(error, EtcdError)
     assert error.maybe_applied
@@ -316,8 +313,12 @@ async def test_a_commit_whose_outcome_is_unknown_is_told_and_not_repeated(
     assert (kv.value, kv.version) == (b"1", 1)
 
 
-async def test_a_read_whose_answer_is_lost_is_repeated_within_the_attempt(proxy: FaultProxy, distant: Client) -> None:
+async def test_a_read_whose_answer_is_lost_is_repeated_within_the_attempt(
+    proxy: FaultProxy, client: Client, distant: Client
+) -> None:
     attempts = 0
+    large = bytes(100 * KIB)
+    await client.put("/y", large)
 
     async def read(t: Transaction) -> None:
         nonlocal attempts
@@ -326,12 +327,10 @@ async def test_a_read_whose_answer_is_lost_is_repeated_within_the_attempt(proxy:
         swallowed = proxy.swallowed("to_client")
         proxy.blackhole("to_client")
         reading = start(t.get("/y"))
-        await proxy.until(lambda proxy: proxy.swallowed("to_client") > swallowed)
+        await proxy.until(lambda proxy: proxy.swallowed("to_client") > swallowed + len(large))
         proxy.heal()
         await reading
         t.put("/z", "")
 
-    with suppress(Unavailable):
-        await distant.get("/warm")
     assert (await within(distant.stm(read))).attempts == 1
     assert attempts == 1

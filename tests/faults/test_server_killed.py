@@ -19,7 +19,7 @@ from etcd_async import (
 )
 from etcd_async.testing import EtcdServer, FaultProxy
 from tests.faults.support import KIB, MIB, Stopwatch, in_turn, outcome, start
-from tests.support.live import within
+from tests.support.live import until, within
 
 pytestmark = pytest.mark.faults
 
@@ -74,14 +74,16 @@ async def test_transactions_under_way_tell_the_truth_and_are_applied_once(
 ) -> None:
     await distant.get("/warm")
     proxy.blackhole("to_client")  # so that all of them are under way when the server dies
-    swallowed = proxy.swallowed("to_client")
 
     async def write(number: int) -> TxnResult | EtcdError:
         key = f"/write/{number}"
         return await outcome(distant.txn([version(key) == 0], [put(key, "v")], timeout=15))
 
+    async def has_begun() -> bool:
+        return await client.count(prefix="/write/") > 0
+
     writing = start(in_turn(write, range(WRITES), workers=WRITES))
-    await within(proxy.until(lambda proxy: proxy.swallowed("to_client") > swallowed))
+    await until(has_begun)
     await server.kill()
     proxy.heal()
     await server.start()

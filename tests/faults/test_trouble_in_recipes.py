@@ -24,7 +24,7 @@ from etcd_async import (
 from etcd_async.errors import RpcError, error_for
 from etcd_async.testing import EtcdServer, FaultProxy
 from tests.faults.support import start
-from tests.support.live import until, watchers, within
+from tests.support.live import lose_answer, until, watchers, within
 
 pytestmark = pytest.mark.faults
 
@@ -204,17 +204,10 @@ async def test_a_double_barrier_whose_opening_is_unanswered_lets_everybody_in(
         await until(first_waits)
         cutting: list[asyncio.Task[None]] = []
 
-        async def cut_when_answered() -> None:
-            swallowed = proxy.swallowed("to_client")
-            proxy.blackhole("to_client")
-            await proxy.until(lambda proxy: proxy.swallowed("to_client") > swallowed)
-            proxy.cut()
-            proxy.heal()
-
         async def lose_the_opening(then: Any) -> None:
             if then[0].key == b"x/ready" and not isinstance(then[0], Delete) and not cutting:
-                cutting.append(start(cut_when_answered()))
-                await asyncio.sleep(0)
+                proxy.blackhole("to_client")
+                cutting.append(start(lose_answer(proxy, lambda: client.exists("x/ready"))))
 
         meddled.before_txn = lose_the_opening
         await within(last.enter())

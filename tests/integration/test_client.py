@@ -183,14 +183,14 @@ async def test_closing_ends_all_that_is_under_way_within_two_seconds(etcd_server
             await client.exists("/k")  # a round trip for the others to get on
         proxy.blackhole()
         calls = [
-            client.put("/k", "v"),
+            client.put("/k", bytes(10_000)),
             client.get("/k", timeout=None),
             client.watch("/k2").__aenter__(),
             client.leases.keep_alive_once(5),
             client.lease(5).__aenter__(),
         ]
         ends += map(asyncio.ensure_future, calls)
-        await proxy.until(lambda proxy: proxy.swallowed("to_server") > 0)
+        await proxy.until(lambda proxy: proxy.swallowed("to_server") > 10_000)
         started = time.monotonic()
         await client.aclose()
         assert time.monotonic() - started < 2

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
-from etcd_async.testing import EtcdServer
+from etcd_async.testing import EtcdServer, FaultProxy
 
 T = TypeVar("T")
 
@@ -27,6 +27,18 @@ async def until(check: Callable[[], Awaitable[bool]], seconds: float = 10.0) -> 
     async with asyncio.timeout(seconds):
         while not await check():
             pass
+
+
+async def lose_answer(proxy: FaultProxy, is_done: Callable[[], Awaitable[bool]]) -> None:
+    """
+    Reset the connections of *proxy*, which swallows answers, as soon as the server has done what it was asked.
+
+    Another client must tell whether that *is_done*. That bytes were swallowed tells nothing: etcd also sends some of
+    its own, which may be all that was lost before the request has even left.
+    """
+    await until(is_done)
+    proxy.cut()
+    proxy.heal()
 
 
 async def forever() -> None:
