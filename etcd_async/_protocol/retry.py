@@ -14,7 +14,7 @@ What each end of an attempt says about the request (etcd ``server/etcdserver/v3_
     STALE_TOKEN  invalid auth token, users or roles changed     new token     new token       no
     LOST         connection cut after the bytes had left        again         give up         yes
     UNSURE       timed out in the server, server stopped        again         give up         yes
-    FAILED       internal error, unknown error                  give up       give up         yes
+    FAILED       internal error, unknown error, no space        give up       give up         yes
     REFUSED      any clear "no": not found, compacted ...       give up       give up         no
     ============ ============================================== ============= =============== =============
 
@@ -35,6 +35,7 @@ from etcd_async.errors import (
     Corrupt,
     InvalidAuthToken,
     NoLeader,
+    NoSpace,
     NotSupportedForLearner,
     RpcError,
     StatusCode,
@@ -104,6 +105,8 @@ def classify(error: RpcError) -> Outcome:
         return Outcome.NOT_SERVED
     if isinstance(error, NotSupportedForLearner):
         return Outcome.WRONG_MEMBER
+    if isinstance(error, NoSpace):  # a write that reaches the quota is applied (server ``apply.go`` quotaApplierV3)
+        return Outcome.FAILED
     if isinstance(error, Corrupt) or error.message == _UNHEALTHY:  # a corrupt member applies nothing
         return Outcome.REFUSED
     return _BY_CODE.get(error.code, Outcome.REFUSED)

@@ -70,7 +70,7 @@ class LimitError(RpcError):
 
 
 class NoSpace(LimitError):
-    """Raised when etcd's database has reached its quota; reads and deletes still work."""
+    """Raised when etcd's database has reached its quota, perhaps by this very write; reads and deletes still work."""
 
     advice = "compact and defragment, then disarm the NOSPACE alarm; or raise etcd's --quota-backend-bytes"
 

@@ -342,18 +342,31 @@ async def test_a_response_past_the_clients_limit_is_refused_and_the_client_goes_
         assert await small.exists("/large")
 
 
+# With a commit after each write, for what is not committed yet counts for nothing.
+SMALL = ["--quota-backend-bytes=4194304", "--backend-batch-limit=1"]
+
+
 async def fill_up(client: Client) -> None:
     for number in range(20):
         await client.put(f"/full/{number}", b"x" * MIB)
 
 
 async def test_a_full_server_refuses_writes_and_still_reads_and_deletes() -> None:
-    async with EtcdServer(extra_args=["--quota-backend-bytes=4194304"]) as server, Client(server.endpoint) as client:
-        with pytest.raises(NoSpace, match="quota") as caught:
+    async with EtcdServer(extra_args=SMALL) as server, Client(server.endpoint) as client:
+        with pytest.raises(NoSpace, match="quota"):
             await fill_up(client)
-        assert not caught.value.maybe_applied
         assert await client.exists("/full/0")
         assert (await client.delete(prefix="/full/")).deleted > 0
+
+
+async def test_a_write_that_is_told_of_no_space_may_be_there_all_the_same() -> None:
+    """Those that were on their way when the quota was reached are applied, and refused."""
+    async with EtcdServer(extra_args=SMALL) as server, Client(server.endpoint) as client:
+        writes = (client.put(f"/full/{number}", b"x" * MIB) for number in range(12))
+        outcomes = await within(asyncio.gather(*writes, return_exceptions=True), 20)
+    refused = [error for error in outcomes if isinstance(error, NoSpace)]
+    assert refused
+    assert all(error.maybe_applied for error in refused)
 
 
 async def test_hundreds_of_calls_at_once_each_get_their_own_answer(client: Client) -> None:
