@@ -19,7 +19,7 @@ from etcd_async import (
 )
 from etcd_async.crypto import Encryption, Keyring
 from etcd_async.testing import EtcdServer
-from tests.integration.support import nothing_left, until_keys
+from tests.integration.support import TERM, nothing_left, until_keys
 from tests.support.live import forever, running, within
 
 
@@ -34,7 +34,7 @@ async def test_an_open_barrier_holds_nobody_up(client: Client) -> None:
     await within(client.barrier("x").wait())
     await client.barrier("x").release()
     await client.put("xy", "")  # etcd's own recipe once took this for its key
-    for timeout in (0, 0.5):
+    for timeout in (0, 10):
         await within(client.barrier("x").wait(timeout=timeout))
 
 
@@ -191,7 +191,7 @@ async def test_a_client_that_is_closed_inside_counts_as_having_left_when_its_ter
     client: Client, etcd_server: EtcdServer
 ) -> None:
     async with Client(etcd_server.endpoint) as other:
-        gone = Member(other.double_barrier("x", 2, ttl=2))
+        gone = Member(other.double_barrier("x", 2, ttl=TERM))
         stays = Member(client.double_barrier("x", 2, ttl=10))
         for member in (gone, stays):
             await within(member.entered.wait())
@@ -249,10 +249,11 @@ async def test_a_body_that_fails_does_not_wait_for_the_others(client: Client) ->
 
 async def test_timeouts_on_entering_and_on_leaving_leave_nothing_of_the_member(client: Client) -> None:
     with pytest.raises(BarrierTimeout, match="fewer than 2 came"):
-        await client.double_barrier("x", 2, ttl=10, timeout=0.2).enter()
+        await client.double_barrier("x", 2, ttl=10, timeout=3).enter()
     assert await nothing_left(client)
     other = Member(client.double_barrier("x", 2, ttl=10))
-    hasty = client.double_barrier("x", 2, ttl=10, timeout=0.5)
+    await until_keys(client, "x/waiters/", 1)
+    hasty = client.double_barrier("x", 2, ttl=10, timeout=3)
     await within(hasty.enter())
     with pytest.raises(BarrierTimeout, match="others stayed"):
         await hasty.leave()
@@ -279,12 +280,12 @@ async def test_a_member_whose_key_is_lost_is_told(client: Client) -> None:
 
 
 async def test_a_waiter_whose_lease_is_lost_fails_at_once(client: Client) -> None:
-    async with running(client.double_barrier("x", 2, ttl=30).enter()) as waiter:
+    async with running(client.double_barrier("x", 2, ttl=60).enter()) as waiter:
         await until_keys(client, "x/waiters/", 1)
         (lease,) = await client.leases.list()
         await client.leases.revoke(lease)
         with pytest.raises(BarrierLost):
-            await within(waiter, 4)
+            await within(waiter)
     assert await nothing_left(client)
 
 
@@ -362,7 +363,7 @@ async def test_barriers_of_a_namespace(client: Client) -> None:
     for member in members:
         await within(member.entered.wait())
     assert await client.count(prefix="/app/x/waiters/") == 2
-    async with asyncio.timeout(5), client.double_barrier("x", 1, ttl=10):
+    async with asyncio.timeout(10), client.double_barrier("x", 1, ttl=10):
         assert await inside.count(prefix="x/waiters/") == 2
     for member in members:
         member.may_leave.set()

@@ -6,7 +6,7 @@ import pytest
 
 from etcd_async import Client, ElectionTimeout, LeadershipLost, put
 from etcd_async.wire import CampaignRequest, LeaderRequest, ResignRequest
-from tests.integration.support import until_expired, until_keys
+from tests.integration.support import TERM, until_expired, until_keys
 from tests.support.live import forever, running, take, within
 
 
@@ -37,7 +37,7 @@ async def test_leadership_is_handed_over_in_the_order_of_candidacy(client: Clien
 
     led: list[str] = []
     first = client.election("e", identity="first", ttl=10)
-    async with asyncio.timeout(10), asyncio.TaskGroup() as group, first.campaign():
+    async with asyncio.timeout(30), asyncio.TaskGroup() as group, first.campaign():
         for number, name in enumerate(["second", "third", "fourth"]):
             group.create_task(stand(name))
             await until_keys(client, "e/", number + 2)
@@ -104,7 +104,7 @@ async def test_resigning_lets_the_next_one_lead_before_the_body_ends(client: Cli
     async with client.election("e", identity="one", ttl=10).campaign() as first:
         await first.resign()
         await first.resign()
-        async with asyncio.timeout(5), client.election("e", identity="two", ttl=10).campaign():
+        async with asyncio.timeout(10), client.election("e", identity="two", ttl=10).campaign():
             assert await client.election("e").leader() == b"two"
             await first.resign()
             assert await client.election("e").leader() == b"two"
@@ -128,7 +128,7 @@ async def test_a_revoked_lease_cancels_the_leaders_body(client: Client) -> None:
 
 async def test_a_deleted_key_cancels_the_leaders_body_at_once(client: Client) -> None:
     async def lead() -> None:
-        async with asyncio.timeout(2), client.election("e", ttl=30).campaign() as leadership:
+        async with asyncio.timeout(10), client.election("e", ttl=30).campaign() as leadership:
             await client.delete(leadership.key)
             await forever()
 
@@ -177,8 +177,8 @@ async def test_the_bodys_own_error_comes_through_and_ends_the_term(client: Clien
 
 
 async def test_a_leader_stays_far_beyond_its_term(client: Client) -> None:
-    async with client.election("e", identity="n", ttl=2).campaign() as leadership:
-        await until_expired(client, 5)
+    async with client.election("e", identity="n", ttl=TERM).campaign() as leadership:
+        await until_expired(client, TERM + 2)
         assert not leadership.is_lost
         assert await client.election("e").leader() == b"n"
 
@@ -198,5 +198,5 @@ async def test_candidates_of_etcds_service_queue_with_ours(client: Client) -> No
         async with client.election("e", ttl=10).campaign(timeout=0.2):
             pytest.fail("leads although another does")
     await client.rpc("/v3electionpb.Election/Resign", ResignRequest(leader=won.leader))
-    async with client.election("e", identity="ours", ttl=10).campaign(timeout=5):
+    async with client.election("e", identity="ours", ttl=10).campaign(timeout=10):
         assert await client.election("e").leader() == b"ours"

@@ -10,7 +10,7 @@ from etcd_async import Client, Election, LeadershipLost, LeaseNotFound, Ticket, 
 from etcd_async.crypto import Encryption, Keyring
 from etcd_async.testing import EtcdServer, FaultProxy
 from etcd_async.wire import LeaderRequest
-from tests.integration.support import until_expired, until_keys, wipe
+from tests.integration.support import TERM, until_expired, until_keys, wipe
 from tests.support.live import forever, running, take, within
 
 
@@ -34,7 +34,7 @@ async def test_a_suspended_leader_goes_on_with_the_same_token_and_word(client: C
         assert await leadership.suspend() == Ticket.from_json(stored)
     election = restarted.election("e")
     assert await election.leader() == b"one again"
-    async with asyncio.timeout(5), election.resume(Ticket.from_json(stored)) as resumed:
+    async with asyncio.timeout(10), election.resume(Ticket.from_json(stored)) as resumed:
         assert resumed.fencing_token == token
         assert await election.leader() == b"one again"
         await resumed.proclaim("still one")
@@ -46,9 +46,9 @@ async def test_a_suspended_leader_goes_on_with_the_same_token_and_word(client: C
 
 
 async def test_a_resumed_leader_is_kept_far_beyond_its_term(client: Client, restarted: Client) -> None:
-    ticket = await suspended(client, "e", "one", ttl=2)
+    ticket = await suspended(client, "e", "one", ttl=TERM)
     async with restarted.election("e").resume(ticket) as resumed:
-        await until_expired(restarted, 5)
+        await until_expired(restarted, TERM + 2)
         assert not resumed.is_lost
         assert await client.election("e").leader() == b"one"
 
@@ -81,7 +81,7 @@ async def test_a_suspended_leader_says_nothing_more(client: Client, restarted: C
 
 
 async def test_a_suspended_place_runs_out_by_itself(client: Client) -> None:
-    ticket = await suspended(client, "e", "one", ttl=1)
+    ticket = await suspended(client, "e", "one", ttl=3)
     async with asyncio.timeout(15), client.election("e", identity="two", ttl=30).campaign():
         assert await client.election("e").leader() == b"two"
         with pytest.raises(LeadershipLost, match="lease has ended"):
@@ -121,7 +121,7 @@ async def test_a_candidate_that_waited_goes_on_waiting_in_its_place(client: Clie
             order.append("resumed")
 
     first = client.election("e", identity="first", ttl=30)
-    async with asyncio.timeout(10), asyncio.TaskGroup() as group, first.campaign():
+    async with asyncio.timeout(30), asyncio.TaskGroup() as group, first.campaign():
         lease = await client.leases.grant(30)
         key = f"e/{lease.id:x}".encode()
         placed = await client.put(key, "waits", lease=lease.id)  # of a process that was killed while it waited
@@ -135,18 +135,18 @@ async def test_a_candidate_that_waited_goes_on_waiting_in_its_place(client: Clie
 
 async def test_a_resumed_leadership_is_lost_like_any_other(client: Client, restarted: Client) -> None:
     async def lead(ticket: Ticket) -> None:
-        async with asyncio.timeout(5), restarted.election("e").resume(ticket):
+        async with asyncio.timeout(10), restarted.election("e").resume(ticket):
             await client.leases.revoke(ticket.lease)
             await forever()
 
-    ticket = await suspended(client, "e", "one", ttl=3)
+    ticket = await suspended(client, "e", "one")
     with pytest.raises(LeadershipLost):
         await lead(ticket)
 
 
 async def test_a_resumed_leader_that_is_cut_off_stops_in_its_term(client: Client, etcd_server: EtcdServer) -> None:
     """What it can't hear from the server, that its key is gone, its lease's own term tells."""
-    ticket = await suspended(client, "e", "one", ttl=2)
+    ticket = await suspended(client, "e", "one", ttl=TERM)
     async with FaultProxy(etcd_server.endpoint) as proxy, Client(proxy.endpoint) as behind:
 
         async def lead() -> None:
@@ -191,11 +191,11 @@ async def test_a_leader_resumes_encrypted_and_in_a_namespace(etcd_server: EtcdSe
 
 
 async def test_a_lease_that_is_there_can_be_kept(client: Client, restarted: Client) -> None:
-    granted = await client.leases.grant(2)
+    granted = await client.leases.grant(TERM)
     await client.put("/ephemeral", "v", lease=granted.id)
     async with restarted.keep_lease(granted.id) as lease:
-        assert (lease.id, lease.ttl) == (granted.id, 2)
-        await until_expired(client, 4)
+        assert (lease.id, lease.ttl) == (granted.id, TERM)
+        await until_expired(client, TERM + 2)
         assert await client.exists("/ephemeral")
         lease.leave_standing()
     assert await client.exists("/ephemeral")
@@ -236,10 +236,12 @@ async def test_the_leaders_key_tells_token_word_and_when_it_was_said(client: Cli
 async def test_an_observer_sees_the_last_word_although_what_came_before_was_compacted(client: Client) -> None:
     election = client.election("e", identity="one", ttl=30)
     observer = election.observe()
-    async with election.campaign() as leadership:
+    async with election.campaign() as leadership, client.watch("/all/said") as watch:
         assert await take(observer, 1) == [b"one"]
         for number in range(1200):  # more than a watch holds for an observer that does not look
             await leadership.proclaim(str(number))
+        await client.put("/all/said", "")
+        await take(watch, 1)  # on the same stream, so that all it holds has come
         leading = await election.leading()
         assert leading is not None
         await client.compact(leading.mod_revision)

@@ -7,8 +7,8 @@ import pytest
 
 from etcd_async import Client, LeaseExists, LeaseLost, LeaseNotFound, LeaseTtlTooLarge
 from etcd_async.testing import EtcdServer, FaultProxy
-from tests.integration.support import until_expired
-from tests.support.live import forever, running, streams_started, take, within
+from tests.integration.support import TERM, until_expired
+from tests.support.live import forever, running, streams_started, take, until, within
 
 
 async def test_a_grant_tells_the_id_and_the_term(client: Client) -> None:
@@ -53,9 +53,9 @@ async def test_a_term_past_the_servers_longest_is_too_large(client: Client) -> N
 
 
 async def test_an_expired_lease_takes_its_keys_along(client: Client) -> None:
-    lease = await client.leases.grant(2)
     await client.put("/kept", "v")
     async with client.watch(prefix="/", filters=("no_put",)) as watch:
+        lease = await client.leases.grant(3)
         await client.put("/gone", "v", lease=lease.id)
         (event,) = await take(watch, 1)
     assert (event.type, event.kv.key) == ("delete", b"/gone")
@@ -76,12 +76,11 @@ async def test_revoking_deletes_the_keys_at_once(client: Client) -> None:
 
 
 async def test_keep_alive_once_renews_the_whole_term(client: Client) -> None:
-    lease = await client.leases.grant(5)
-    await client.put("/k", "v", lease=lease.id)
-    await until_expired(client, 3)
+    lease = await client.leases.grant(60)
+    await until_expired(client, 5)
+    assert (await client.leases.time_to_live(lease.id)).ttl <= 55
     assert await client.leases.keep_alive_once(lease.id) == lease
-    await until_expired(client, 3)
-    assert await client.exists("/k")
+    assert (await client.leases.time_to_live(lease.id)).ttl > 55
 
 
 async def test_keep_alive_once_of_a_dead_lease_is_lease_not_found(client: Client) -> None:
@@ -122,12 +121,12 @@ async def test_a_scope_grants_at_its_start_and_revokes_at_its_end(client: Client
 
 
 async def test_a_scope_outlives_its_term_many_times(client: Client) -> None:
-    async with client.lease(ttl=2) as lease:
+    async with client.lease(ttl=TERM) as lease:
         await client.put("/ephemeral", "v", lease=lease)
         granted_until = lease.expires_at
-        await until_expired(client, 5)
+        await until_expired(client, 2 * TERM)
         assert not lease.is_lost
-        assert lease.expires_at > granted_until + 2
+        assert lease.expires_at > granted_until + TERM
         assert await client.exists("/ephemeral")
 
 
@@ -220,18 +219,20 @@ async def test_a_scope_is_entered_once(client: Client) -> None:
         await lease.__aenter__()
 
 
-async def test_a_hundred_scopes_are_kept_alive_on_one_stream_of_one_connection(
-    etcd_server: EtcdServer,
-) -> None:
-    before = await streams_started(etcd_server, "Lease", "LeaseKeepAlive")
-    async with FaultProxy(etcd_server.endpoint) as proxy, Client(proxy.endpoint) as client:
-        scopes = [client.lease(ttl=3, on_loss="signal") for _ in range(100)]
-        leases = await asyncio.gather(*(scope.__aenter__() for scope in scopes))
-        await until_expired(client, 5)
+async def test_a_hundred_scopes_are_kept_alive_on_one_stream_of_one_connection() -> None:
+    async def are_all_renewed() -> bool:
         alive = set(await client.leases.list())
+        return all(lease.id in alive and lease.expires_at > granted_until for lease in leases)
+
+    # A stream on which renewals stay unanswered is given up, the sooner the shorter the term.
+    async with EtcdServer() as server, FaultProxy(server.endpoint) as proxy, Client(proxy.endpoint) as client:
+        scopes = [client.lease(ttl=15, on_loss="signal") for _ in range(100)]
+        leases = await asyncio.gather(*(scope.__aenter__() for scope in scopes))
+        granted_until = max(lease.expires_at for lease in leases)
+        await until_expired(client, 4)
+        await until(are_all_renewed)
         assert not any(lease.is_lost for lease in leases)
-        assert {lease.id for lease in leases} <= alive
         assert proxy.accepted == 1
         for scope in scopes:
             await scope.__aexit__(None, None, None)
-    assert await streams_started(etcd_server, "Lease", "LeaseKeepAlive") == before + 1
+        assert await streams_started(server, "Lease", "LeaseKeepAlive") == 1

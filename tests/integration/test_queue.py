@@ -10,7 +10,7 @@ import etcd_async
 from etcd_async import Claim, ClaimLost, Client, QueueTimeout, create_revision, delete, put
 from etcd_async.crypto import Encryption, Keyring
 from etcd_async.testing import EtcdServer
-from tests.integration.support import nothing_left, until_expired, until_keys, wipe
+from tests.integration.support import TERM, nothing_left, until_expired, until_keys, wipe
 from tests.support.live import forever, metric, running, within
 
 
@@ -18,7 +18,7 @@ async def drained(queue: etcd_async.Queue) -> list[bytes]:
     """Claim and acknowledge until nothing is there."""
     values = []
     while await queue.size():
-        async with queue.claim(timeout=5) as item:
+        async with queue.claim(timeout=10) as item:
             values.append(item.value)
     return values
 
@@ -192,13 +192,13 @@ async def test_a_consumer_waits_for_an_item_to_come_back(client: Client) -> None
 
 async def test_a_lost_lease_puts_the_item_back_and_cancels_the_body(client: Client) -> None:
     async def work() -> None:
-        async with asyncio.timeout(8), queue.claim() as item:
+        async with asyncio.timeout(10), queue.claim() as item:
             claimed.append(item)
             await client.leases.revoke(await lease_of_claim(client))
             await forever()
 
     claimed: list[Claim] = []
-    queue = client.queue("jobs", ttl=2)
+    queue = client.queue("jobs", ttl=TERM)
     await queue.put("1")
     with pytest.raises(ClaimLost):
         await work()
@@ -226,7 +226,7 @@ async def test_a_waiter_whose_lease_has_ended_fails_and_claims_nothing(client: C
 
 async def test_a_deleted_claim_cancels_the_body_at_once(client: Client) -> None:
     async def work() -> None:
-        async with asyncio.timeout(2), queue.claim():
+        async with asyncio.timeout(10), queue.claim():
             await client.delete(prefix="jobs/claims/")
             await forever()
 
@@ -243,7 +243,7 @@ async def test_who_lost_the_claim_acknowledges_nothing(client: Client) -> None:
     await queue.put("1")
     item = await queue.claim(on_loss="signal").__aenter__()
     await client.delete(prefix="jobs/claims/")
-    async with queue.claim(timeout=5) as again:  # somebody else has it now
+    async with queue.claim(timeout=10) as again:  # somebody else has it now
         assert again.key == item.key
         with pytest.raises(ClaimLost):
             await item.acknowledge()
@@ -254,7 +254,7 @@ async def test_who_lost_the_claim_acknowledges_nothing(client: Client) -> None:
 async def test_a_loss_that_comes_after_the_acknowledgement_is_none(client: Client) -> None:
     queue = client.queue("jobs", ttl=30)
     await queue.put("1")
-    async with asyncio.timeout(5), queue.claim() as item:
+    async with asyncio.timeout(10), queue.claim() as item:
         await item.acknowledge()
         await client.delete(prefix="jobs/")
         for lease in await client.leases.list():
@@ -274,10 +274,10 @@ async def test_leaving_a_lost_claim_is_an_error_also_if_losses_are_only_signalle
 
 
 async def test_a_consumer_keeps_its_item_far_beyond_the_term(client: Client) -> None:
-    queue = client.queue("jobs", ttl=2)
+    queue = client.queue("jobs", ttl=TERM)
     await queue.put("1")
     async with queue.claim() as item:
-        await until_expired(client, 5)
+        await until_expired(client, TERM + 2)
         assert not item.is_lost
         with pytest.raises(QueueTimeout):
             async with queue.claim(timeout=0):

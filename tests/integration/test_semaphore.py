@@ -1,14 +1,15 @@
 """Semaphores: so many holders at a time, first come, first served."""
 
 import asyncio
+from functools import partial
 
 import pytest
 
 from etcd_async import Client, LimitMismatch, LockLost, LockTimeout, put
 from etcd_async.crypto import Encryption, Keyring
 from etcd_async.testing import EtcdServer
-from tests.integration.support import lease_of_key, nothing_left, until_expired, until_keys
-from tests.support.live import forever, running, within
+from tests.integration.support import TERM, lease_of_key, nothing_left, until_expired, until_keys
+from tests.support.live import forever, running, until, within
 
 
 async def test_so_many_are_in_and_nothing_stays_behind(client: Client) -> None:
@@ -30,20 +31,24 @@ async def test_so_many_are_in_and_nothing_stays_behind(client: Client) -> None:
 
 async def test_waiters_enter_in_the_order_they_came(client: Client) -> None:
     entered: list[int] = []
+    until_alone_in_place = [asyncio.Event() for _ in range(6)]
 
     async def work(number: int) -> None:
         async with client.semaphore("x", limit=2, ttl=10):
             entered.append(number)
             await until_alone_in_place[number].wait()
 
-    until_alone_in_place = [asyncio.Event() for _ in range(6)]
-    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+    async def have_entered(number: int) -> bool:
+        await client.get("/anything")
+        return len(entered) >= number
+
+    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
         for number in range(6):
             group.create_task(work(number))
             await until_keys(client, "x/", number + 1)
+            await until(partial(have_entered, min(number + 1, 2)))
         for number in range(6):  # whoever leaves, the one who waits for longest enters
-            while len(entered) < min(number + 2, 6):
-                await client.get("/anything")
+            await until(partial(have_entered, min(number + 2, 6)))
             assert entered == list(range(min(number + 2, 6)))
             until_alone_in_place[number].set()
             await until_keys(client, "x/", 5 - number)
@@ -65,7 +70,7 @@ async def test_a_waiter_that_gives_up_does_not_let_those_behind_it_in(client: Cl
 
 async def test_try_acquire_says_no_at_once_and_leaves_nothing(client: Client) -> None:
     permits = [client.semaphore("x", limit=2, ttl=10) for _ in range(3)]
-    assert [await within(permit.try_acquire(), 2) for permit in permits] == [True, True, False]
+    assert [await within(permit.try_acquire()) for permit in permits] == [True, True, False]
     assert await client.keys() == sorted(permit.key for permit in permits[:2])
     await permits[0].release()
     assert await permits[2].try_acquire()
@@ -104,7 +109,7 @@ async def test_another_limit_is_refused_for_as_long_as_one_is_in_use(
 async def test_a_timeout_leaves_nothing(client: Client) -> None:
     async with client.semaphore("x", limit=1, ttl=10) as permit:
         with pytest.raises(LockTimeout, match=r"semaphore b'x' .* others stayed ahead"):
-            await client.semaphore("x", limit=1, ttl=10, timeout=0.2).acquire()
+            await client.semaphore("x", limit=1, ttl=10, timeout=3).acquire()
         with pytest.raises(LockTimeout, match=r"semaphore b'x' is held"):
             await client.semaphore("x", limit=1, ttl=10, timeout=0).acquire()
         assert await client.keys() == [permit.key]
@@ -112,20 +117,20 @@ async def test_a_timeout_leaves_nothing(client: Client) -> None:
 
 
 async def test_a_waiter_whose_lease_is_lost_fails_at_once(client: Client) -> None:
-    async with client.semaphore("x", limit=1, ttl=30) as permit:
-        async with running(client.semaphore("x", limit=1, ttl=30).acquire()) as waiter:
+    async with client.semaphore("x", limit=1, ttl=60) as permit:
+        async with running(client.semaphore("x", limit=1, ttl=60).acquire()) as waiter:
             await until_keys(client, "x/", 2)
             (key,) = set(await client.keys(prefix="x/")) - {permit.key}
             await client.leases.revoke(await lease_of_key(client, key))
             with pytest.raises(LockLost):
-                await within(waiter, 4)
+                await within(waiter)
         assert not permit.is_lost
 
 
 async def test_a_lost_key_cancels_the_body_and_lets_the_next_one_in(client: Client) -> None:
     async def hold() -> None:
-        async with asyncio.timeout(5), client.semaphore("x", limit=1, ttl=30) as permit:
-            async with asyncio.timeout(4):
+        async with asyncio.timeout(20), client.semaphore("x", limit=1, ttl=30) as permit:
+            async with asyncio.timeout(10):
                 await client.delete(permit.key)
                 await forever()
 
@@ -154,12 +159,12 @@ async def test_fencing_tokens_only_grow(client: Client) -> None:
 
 
 async def test_holders_and_waiters_are_kept_far_beyond_their_term(client: Client) -> None:
-    permit = client.semaphore("x", limit=1, ttl=2)
+    permit = client.semaphore("x", limit=1, ttl=TERM)
     await permit.acquire()
-    waiter = client.semaphore("x", limit=1, ttl=2)
+    waiter = client.semaphore("x", limit=1, ttl=TERM)
     async with running(waiter.acquire()) as waiting:
         await until_keys(client, "x/", 2)
-        await until_expired(client, 4)
+        await until_expired(client, TERM + 2)
         assert not permit.is_lost
         assert not waiting.done()
         await permit.release()

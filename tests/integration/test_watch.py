@@ -1,6 +1,7 @@
 """Watches: every change, in order, each once, none missing."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -8,10 +9,17 @@ import pytest
 from etcd_async import Client, ClientClosed, Compacted, Event, RequestTooLarge, put
 from etcd_async.testing import EtcdServer, FaultProxy
 from etcd_async.types import Batch
-from tests.support.live import forever, running, streams_started, take, until, watchers, within
+from tests.support.live import forever, running, streams_started, take, turns, until, watchers, within
 from tests.support.versions import progress_interval
 
 MIB = 1024 * 1024
+
+
+@pytest.fixture
+async def fresh() -> AsyncIterator[EtcdServer]:
+    """A server whose counts tell of one test only."""
+    async with EtcdServer() as server:
+        yield server
 
 
 def seen(events: list[Event]) -> list[tuple[str, bytes, bytes]]:
@@ -20,7 +28,7 @@ def seen(events: list[Event]) -> list[tuple[str, bytes, bytes]]:
 
 async def write(client: Client, number: int, *, prefix: str = "/w/") -> tuple[int, int]:
     """Write *number* keys, each at a revision of its own, and return the first and the last revision."""
-    done = await asyncio.gather(*(client.put(f"{prefix}{each}", str(each)) for each in range(number)))
+    done = await asyncio.gather(*(client.put(f"{prefix}{each}", str(each), timeout=30) for each in range(number)))
     return min(result.revision for result in done), max(result.revision for result in done)
 
 
@@ -281,40 +289,39 @@ async def test_compaction_does_not_disturb_a_watch_that_is_up_to_date(client: Cl
     assert [event.kv.value for event in events] == [b"0", b"1", b"2"]
 
 
-async def test_leaving_a_watch_leaves_none_on_the_server(client: Client, etcd_server: EtcdServer) -> None:
+async def test_leaving_a_watch_leaves_none_on_the_server(fresh: EtcdServer) -> None:
     async def are(number: float) -> bool:
-        return await watchers(etcd_server) == before + number
+        return await watchers(fresh) == number
 
     async def fail() -> None:
         async with client.watch("/c"):
             await until(lambda: are(3))
             raise LookupError("mine")
 
-    before = await watchers(etcd_server)
-    async with client.watch("/a"), client.watch(prefix="/b/"):
-        await until(lambda: are(2))
-        with pytest.raises(LookupError, match="mine"):
-            await fail()
-        await until(lambda: are(2))
-    await until(lambda: are(0))
+    async with Client(fresh.endpoint) as client:
+        async with client.watch("/a"), client.watch(prefix="/b/"):
+            await until(lambda: are(2))
+            with pytest.raises(LookupError, match="mine"):
+                await fail()
+            await until(lambda: are(2))
+        await until(lambda: are(0))
 
 
-async def test_a_watch_cancelled_while_it_is_entered_leaves_none_on_the_server(
-    client: Client, etcd_server: EtcdServer
-) -> None:
+async def test_a_watch_cancelled_while_it_is_entered_leaves_none_on_the_server(fresh: EtcdServer) -> None:
     async def hold() -> None:
         async with client.watch("/a"):
             await forever()
 
     async def none_left() -> bool:
-        return await watchers(etcd_server) == before
+        return await watchers(fresh) == 0
 
-    before = await watchers(etcd_server)
-    for turns in range(40):
-        async with running(hold()):
-            for _ in range(turns):
-                await asyncio.sleep(0)  # one turn of the loop further each time
-    await until(none_left)
+    async with Client(fresh.endpoint) as client:
+        for number in range(40):
+            async with running(hold()):
+                await turns(number)  # one turn of the loop further each time
+        async with client.watch("/behind"):  # all that was asked for before has been answered
+            pass
+        await until(none_left)
 
 
 async def test_a_watch_cancelled_while_pending_never_hands_its_events_to_the_next(client: Client) -> None:
@@ -324,8 +331,7 @@ async def test_a_watch_cancelled_while_pending_never_hands_its_events_to_the_nex
 
     for number in range(200):
         async with running(hold()):
-            for _ in range(number % 20):
-                await asyncio.sleep(0)  # so that the creation is cancelled at every point of its way
+            await turns(number % 20)  # so that the creation is cancelled at every point of its way
         async with client.watch("/b") as watch:
             await client.put("/a", str(number))
             await client.put("/b", str(number))
@@ -357,9 +363,8 @@ async def test_a_consumer_as_slow_as_the_writer_misses_nothing(client: Client) -
     assert revisions == list(range(revisions[0], revisions[0] + 50))
 
 
-async def test_a_hundred_watches_share_one_stream_of_one_connection(etcd_server: EtcdServer) -> None:
-    before = await streams_started(etcd_server, "Watch", "Watch")
-    async with FaultProxy(etcd_server.endpoint) as proxy, Client(proxy.endpoint) as client:
+async def test_a_hundred_watches_share_one_stream_of_one_connection(fresh: EtcdServer) -> None:
+    async with FaultProxy(fresh.endpoint) as proxy, Client(proxy.endpoint) as client:
         watches = [client.watch(f"/many/{number}") for number in range(100)]
         await asyncio.gather(*(watch.__aenter__() for watch in watches))
         await write(client, 100, prefix="/many/")
@@ -369,7 +374,7 @@ async def test_a_hundred_watches_share_one_stream_of_one_connection(etcd_server:
         assert proxy.accepted == 1
         for watch in watches:
             await watch.__aexit__(None, None, None)
-    assert await streams_started(etcd_server, "Watch", "Watch") == before + 1
+    assert await streams_started(fresh, "Watch", "Watch") == 1
 
 
 async def test_an_iteration_ends_when_the_body_is_left(client: Client) -> None:
