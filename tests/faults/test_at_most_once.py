@@ -184,6 +184,7 @@ async def test_a_revocation_whose_answer_was_lost_is_done(proxy: FaultProxy, cli
         running(distant.leases.revoke(lease.id, timeout=None)) as revoking,
     ):
         await within(anext(aiter(watch)))
+        proxy.cut()
         proxy.heal()
         await within(revoking)
     with pytest.raises(LeaseNotFound):

@@ -187,7 +187,7 @@ async def processes(endpoint: str, recipe: str, name: bytes) -> AsyncIterator[li
         for process in several:
             assert process.stdin is not None
             process.stdin.close()
-        codes = await within(asyncio.gather(*(process.wait() for process in several)), 20)
+        codes = await within(asyncio.gather(*(process.wait() for process in several)), 30)
         assert codes == [0] * len(several)
     finally:
         for process in several:
@@ -218,7 +218,7 @@ async def kill_some(
     async with client.watch(watched) as watch:
         for seed in range(KILLS):
             for _ in range(chance.randint(5, 60)):
-                await within(anext(aiter(watch)), 10)
+                await within(anext(aiter(watch)), 30)
             victim = chance.randrange(PROCESSES)
             several[victim].kill()
             await several[victim].wait()
@@ -226,6 +226,7 @@ async def kill_some(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(180)
 @pytest.mark.parametrize("recipe", ["rwlock", "semaphore"])
 async def test_contenders_of_processes_that_are_killed_keep_the_order(
     server: EtcdServer, client: Client, recipe: str
@@ -241,11 +242,12 @@ async def test_contenders_of_processes_that_are_killed_keep_the_order(
     await until(nothing_left)  # what was killed has run out
     verdict = judge(await history(client, begin), name, RULES[recipe])
     assert verdict.violations == []
-    assert len(verdict.entered) > 50
+    assert len(verdict.entered) > 45  # at least one for every three of the notes that were waited for
     assert verdict.most > 1
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(180)
 async def test_a_bank_of_processes_that_are_killed_keeps_its_sum_at_every_revision(
     server: EtcdServer, client: Client
 ) -> None:
