@@ -15,6 +15,9 @@ T = TypeVar("T")
 QUICK: Final = ("--heartbeat-interval=10", "--election-timeout=100")
 """Arguments of an etcd that elects itself in a tenth of a second; its shortest lease is 1 s."""
 
+STEADY: Final = ("--election-timeout=5000",)
+"""Arguments of a cluster that keeps its leader although the machine stands still for some seconds."""
+
 UNFORGETFUL: Final = ("--backend-batch-interval=10m", "--backend-batch-limit=1000000")
 """
 Arguments that keep etcd 3.5.1 from losing an acknowledged write when it is killed (see `EtcdServer`).
