@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from etcd_async import Client, Compacted, PermissionDenied
-from etcd_async.wire import KeyValue, RangeRequest, RangeResponse, RangeStreamResponse, ResponseHeader
+from etcd_async.wire import KeyValue, RangeRequest, RangeResponse, RangeStreamResponse, ResponseHeader, StatusResponse
 from tests.support.h2server import H2Server, Request
 from tests.support.live import within
 
@@ -34,10 +34,12 @@ class RangeServer:
             self.ranges.append(asked)
             page = left[: asked.limit] if asked.limit else left
             request.answer(bytes(_response(page, more=len(page) < len(left))))
-        else:
+        elif request.path.endswith("/RangeStream"):
             self.streamed.append(asked)
             request.send_headers()
             self.streams(self, request, left)
+        else:  # is the server well, after a connection was lost?
+            request.answer(bytes(StatusResponse(leader=1)))
 
 
 def whole(_: RangeServer, request: Request, left: list[bytes]) -> None:

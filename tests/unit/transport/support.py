@@ -1,6 +1,7 @@
 """What the tests of the transport share."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -50,6 +51,21 @@ async def warm(server: H2Server, channel: Channel) -> None:
     task = call(channel)
     (await server.request()).answer(b"")
     await within(task)
+
+
+def run_out(channel: Channel) -> float:
+    """
+    Let the time of what is under way be up now, and return when that was.
+
+    A deadline of some milliseconds may pass before anything has left.
+    """
+    connection = channel._connector.current
+    assert connection is not None
+    now = time.monotonic()
+    for exchange in connection.outbox.unfinished():
+        exchange.deadline = now
+    connection._deadlines.watch(now)
+    return now
 
 
 async def settled() -> None:

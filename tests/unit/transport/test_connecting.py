@@ -116,10 +116,21 @@ async def test_a_server_that_begins_with_something_else_broke_http_2() -> None:
         assert "did not begin with its settings" in await reason_for(endpoint)
 
 
-async def test_a_server_that_only_accepts_is_no_connection() -> None:
+async def test_a_server_that_only_accepts_is_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    limits: dict[float | None, asyncio.Timeout] = {}
+    plain = asyncio.timeout
+
+    def timeout(delay: float | None) -> asyncio.Timeout:
+        limits[delay] = plain(delay)
+        return limits[delay]
+
+    monkeypatch.setattr(asyncio, "timeout", timeout)
     async with H2Server(greets=False) as server:
-        said = await reason_for(server.endpoint, options(connect_timeout=0.2))
-        assert said == "connected, but the server did not speak HTTP/2 within 0.2 s"
+        saying = asyncio.create_task(reason_for(server.endpoint, options(connect_timeout=77.0)))
+        peer = await server.peer()
+        await peer.until(lambda: bool(peer.reads))
+        limits[77.0].reschedule(0)
+        assert await saying == "connected, but the server did not speak HTTP/2 within 77 s"
 
 
 async def test_a_server_that_says_goodbye_at_once_is_a_failed_attempt() -> None:
