@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from etcd_async import Client
+from etcd_async._transport import connector
 from etcd_async.testing import EtcdServer, FaultProxy
 from tests.faults.support import QUICK, UNFORGETFUL
 
@@ -35,3 +36,9 @@ async def distant(proxy: FaultProxy) -> AsyncIterator[Client]:
     """A client of ``server`` behind ``proxy``."""
     async with Client(proxy.endpoint) as client:
         yield client
+
+
+@pytest.fixture
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have calls wait for a server for as long as it takes to start again: with a slow disk perhaps more than 4 s."""
+    monkeypatch.setattr(connector, "RESTART_PATIENCE", 60.0)

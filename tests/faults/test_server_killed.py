@@ -17,6 +17,7 @@ from etcd_async import (
     put,
     version,
 )
+from etcd_async._transport.connector import RESTART_PATIENCE
 from etcd_async.testing import EtcdServer, FaultProxy
 from tests.faults.support import KIB, MIB, Stopwatch, in_turn, outcome, start
 from tests.support.live import until, within
@@ -93,6 +94,7 @@ async def test_transactions_under_way_tell_the_truth_and_are_applied_once(
     await check_truth(client, [*results])
 
 
+@pytest.mark.usefixtures("patience")
 async def test_gets_under_way_are_answered_by_the_restarted_server(server: EtcdServer, client: Client) -> None:
     await client.put("/k", "v")
     stop = asyncio.Event()
@@ -119,23 +121,24 @@ async def test_calls_to_a_killed_server_fail_at_once_or_at_their_deadline(server
     watch = Stopwatch()
     short = await outcome(client.get("/k", timeout=0.5))
     assert isinstance(short, DeadlineExceeded | Unavailable)
-    assert watch.seconds < 1
-    write = await outcome(client.put("/k", "w"))
+    assert watch.seconds < RESTART_PATIENCE - 1
+    write = await outcome(client.put("/k", "w", timeout=30))
     assert isinstance(write, Unavailable)
     assert not write.maybe_applied
     assert server.endpoint in str(write)
-    assert watch.seconds < 6
+    assert watch.seconds < RESTART_PATIENCE + 6  # with two pauses, each of up to 1.2 s
     await server.start()
     assert (await client.put("/k", "w", timeout=10)).revision > 0
 
 
+@pytest.mark.usefixtures("patience")
 async def test_a_large_range_under_way_is_read_again(
     server: EtcdServer, proxy: FaultProxy, client: Client, distant: Client
 ) -> None:
     value = b"x" * MIB
 
     async def write(number: int) -> PutResult:
-        return await client.put(f"/large/{number:02}", value)
+        return await client.put(f"/large/{number:02}", value, timeout=30)
 
     await in_turn(write, range(64), workers=4)
     await distant.get("/warm")
@@ -151,6 +154,7 @@ async def test_a_large_range_under_way_is_read_again(
     assert all(kv.value == value for kv in found)
 
 
+@pytest.mark.usefixtures("patience")
 async def test_a_scan_goes_on_at_its_revision_on_the_restarted_server(server: EtcdServer, client: Client) -> None:
     for first in range(0, 1000, 100):
         await client.put_many({f"/scan/{number:04}": "old" for number in range(first, first + 100)})

@@ -90,13 +90,13 @@ async def test_a_stream_that_nobody_reads_holds_up_no_call(server: EtcdServer, c
     core = client._core
     stream = await core.caller.open(methods.SNAPSHOT, encode(wire.SnapshotRequest()), timeout=5)
     try:
-        first = await within(stream.receive())
+        first = await within(stream.receive(), 40)  # etcd writes all to its disk before
         assert first is not None
         # More than the windows of the stream: the rest waits on the server, and nothing else does.
         for number in range(100):
             await client.put("/k", str(number), timeout=5)
             assert len(await client.range(prefix="/large/", limit=1, timeout=5)) == 1
-        async with client.watch("/k") as watch, client.lease(ttl=5):
+        async with client.watch("/k") as watch, client.lease(ttl=30):
             await client.put("/k", "seen")
             assert (await take(watch, 1))[0].kv.value == b"seen"
         held = sum(map(len, stream._stream._messages)) + stream._stream.held

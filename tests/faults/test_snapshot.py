@@ -6,7 +6,7 @@ import hashlib
 import os
 import tracemalloc
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, closing, suppress
 from pathlib import Path
 
 import pytest
@@ -39,8 +39,11 @@ def is_as_it_was(place: Path) -> bool:
 
 
 async def fill(client: Client, megabytes: int) -> None:
+    """Put so much, and have etcd write it to its disk, which may take seconds: the next snapshot begins at once."""
     for index in range(megabytes):
         await client.put(f"/fill/{index}", os.urandom(MIB), timeout=20)
+    async with aclosing(client.maintenance.snapshot_stream(timeout=40)) as chunks:
+        await anext(chunks)
 
 
 async def until_quiet(client: Client) -> None:
@@ -123,13 +126,13 @@ async def flipping(server: EtcdServer) -> AsyncIterator[str]:
             tasks.add(asyncio.create_task(pump(source, sink, changes)))
 
     async def pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter, changes: bool) -> None:
-        while data := await source.read(65536):
-            at = data.find(MARKER) if changes else -1
-            if at >= 0:
-                changes = False
-                data = data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
-            sink.write(data)
-        sink.close()
+        with suppress(ConnectionError), closing(sink):
+            while data := await source.read(65536):
+                at = data.find(MARKER) if changes else -1
+                if at >= 0:
+                    changes = False
+                    data = data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+                sink.write(data)
 
     listener = await asyncio.start_server(serve, "127.0.0.1", 0)
     try:
@@ -248,9 +251,9 @@ async def test_a_silent_member_costs_a_part_of_the_time_only(place: Path) -> Non
     ):
         watch = Stopwatch()
         for _ in range(2):  # whichever of the two is first in turn
-            saved = await within(client.maintenance.snapshot(place, timeout=1))
+            saved = await within(client.maintenance.snapshot(place, timeout=4))
             assert saved.endpoint == good
-        assert watch.seconds < 1.5
+        assert watch.seconds < 4
     assert len(requests) == 2
 
 
@@ -261,12 +264,12 @@ async def test_a_member_that_was_silent_is_left_by_later_calls_too(place: Path) 
         Client([dumb.endpoint, good]) as client,
     ):
         for _ in range(2):  # whichever of the two is first in turn
-            assert (await within(client.maintenance.snapshot(place, timeout=1))).endpoint == good
+            assert (await within(client.maintenance.snapshot(place, timeout=4))).endpoint == good
         await within(is_set_aside(client, dumb.endpoint))
-        asked = len(await snapshots_of(dumb))
+        asked = len(snapshots_of(dumb))
         for _ in range(2):
-            assert (await within(client.maintenance.snapshot(place, timeout=1))).endpoint == good
-        assert asked == len(await snapshots_of(dumb))
+            assert (await within(client.maintenance.snapshot(place, timeout=4))).endpoint == good
+        assert asked == len(snapshots_of(dumb))
     assert len(requests) == 4
 
 
@@ -277,9 +280,9 @@ async def is_set_aside(client: Client, endpoint: str) -> None:
             return
 
 
-async def snapshots_of(server: H2Server) -> list[Request]:
+def snapshots_of(server: H2Server) -> list[Request]:
     """Return the requests for snapshots that *server* got."""
-    requests = (await server.peer()).requests.values()
+    requests = [request for peer in server.peers for request in peer.requests.values()]
     return [request for request in requests if request.path.endswith("/Snapshot")]
 
 
