@@ -19,7 +19,8 @@ from etcd_async import (
     Unavailable,
 )
 from etcd_async.testing import EtcdCluster, EtcdServer, FaultProxy, Ports
-from tests.support.live import lose_answer
+from tests.faults.support import STEADY
+from tests.support.live import caught_up, lose_answer
 
 T = TypeVar("T")
 UNUSED = "http://127.0.0.1:1"  # nobody listens there, and nobody has to
@@ -28,7 +29,7 @@ UNUSED = "http://127.0.0.1:1"  # nobody listens there, and nobody has to
 @pytest.fixture(scope="module")
 def started() -> Iterator[EtcdCluster]:
     """Three members that agree to changes at once; with etcd's own rule they must have been connected for 5 s."""
-    with EtcdCluster(size=3, extra_args=["--strict-reconfig-check=false"]) as cluster:
+    with EtcdCluster(size=3, extra_args=["--strict-reconfig-check=false", *STEADY]) as cluster:
         yield cluster
 
 
@@ -44,11 +45,21 @@ async def cluster(started: EtcdCluster) -> EtcdCluster:
 async def client(cluster: EtcdCluster) -> AsyncIterator[Client]:
     """A client of the cluster; the members that a test added are removed."""
     async with Client(cluster.endpoints) as client:
-        before = {member.id for member in await client.cluster.list()}
+        before = {member.id for member in await settled(cluster, client.cluster.list())}
         yield client
-        for member in await client.cluster.list():
+        for member in await settled(cluster, client.cluster.list()):
             if member.id not in before:
-                await client.cluster.remove(member.id)
+                await settled(cluster, client.cluster.remove(member.id))
+
+
+async def settled(cluster: EtcdCluster, call: Awaitable[T]) -> T:
+    """
+    Return what *call* does once every member has applied the last change.
+
+    Raft's leader drops a change that comes before, without a word; and who lags does not know whom it is about.
+    """
+    await caught_up(cluster.endpoints)
+    return await call
 
 
 async def until_accepted(call: Callable[[], Awaitable[T]], refusal: type[MemberError]) -> T:
@@ -75,7 +86,7 @@ async def test_without_a_majority_only_a_serializable_list_is_served(client: Cli
     await cluster[1].kill()
     assert len(await client.cluster.list(serializable=True)) == 3
     with pytest.raises((DeadlineExceeded, ServerError, Unavailable)) as caught:
-        await client.cluster.add(UNUSED, timeout=1)
+        await client.cluster.add(UNUSED, timeout=3)
     assert caught.value.maybe_applied
     await cluster.start()
     await client.get("/settled", timeout=20)
@@ -91,56 +102,57 @@ async def test_a_learner_is_added_catches_up_is_promoted_and_removed(client: Cli
         initial_cluster=",".join([*initial, f"fourth=http://127.0.0.1:{ports.peer}"]),
         extra_args=["--initial-cluster-state=existing"],
     )
-    added = await client.cluster.add_learner(fourth.peer_url)
+    added = await settled(cluster, client.cluster.add_learner(fourth.peer_url))
     assert added == Member(added.id, "", (fourth.peer_url,), (), is_learner=True)
-    assert added in await client.cluster.list()
+    assert added in await settled(cluster, client.cluster.list())
     with pytest.raises(LearnerNotReady) as early:
-        await client.cluster.promote(added.id)
+        await settled(cluster, client.cluster.promote(added.id))
     assert not early.value.maybe_applied
     with pytest.raises(MemberError, match="too many learner"):
-        await client.cluster.add_learner(UNUSED)
+        await settled(cluster, client.cluster.add_learner(UNUSED))
     async with fourth:
         status = await client.maintenance.status(fourth.endpoint)
         assert (status.member_id, status.is_learner, status.is_leader) == (added.id, True, False)
-        members = await until_accepted(lambda: client.cluster.promote(added.id), LearnerNotReady)
+        promoting = until_accepted(lambda: client.cluster.promote(added.id), LearnerNotReady)
+        members = await settled(cluster, promoting)
         assert [(each.name, each.is_learner) for each in members if each.id == added.id] == [("fourth", False)]
         async with Client(fourth.endpoint) as alone:
             # The leader's word comes first: the member itself may have yet to apply that it is no learner any more.
             assert await until_accepted(lambda: alone.exists("/before"), NotSupportedForLearner)
         with pytest.raises(MemberError, match="only promote a learner"):
-            await client.cluster.promote(added.id)
-        left = await client.cluster.remove(added.id)
+            await settled(cluster, client.cluster.promote(added.id))
+        left = await settled(cluster, client.cluster.remove(added.id))
         assert added.id not in {member.id for member in left}
         with pytest.raises(MemberNotFound):
-            await client.cluster.remove(added.id)
+            await settled(cluster, client.cluster.remove(added.id))
 
 
 async def test_a_member_with_a_vote_is_added_and_told_to_be_elsewhere(client: Client, cluster: EtcdCluster) -> None:
-    added = await client.cluster.add([UNUSED, "http://127.0.0.1:2"])
+    added = await settled(cluster, client.cluster.add([UNUSED, "http://127.0.0.1:2"]))
     assert not added.is_learner
     assert set(added.peer_urls) == {UNUSED, "http://127.0.0.1:2"}
-    members = await client.cluster.update(added.id, "http://127.0.0.1:3")
+    members = await settled(cluster, client.cluster.update(added.id, "http://127.0.0.1:3"))
     assert [member.peer_urls for member in members if member.id == added.id] == [("http://127.0.0.1:3",)]
     with pytest.raises(MemberExists):
-        await client.cluster.update(added.id, cluster[0].peer_url)
+        await settled(cluster, client.cluster.update(added.id, cluster[0].peer_url))
 
 
 async def test_changes_that_can_not_be_are_refused_by_name(client: Client, cluster: EtcdCluster) -> None:
     for call in (client.cluster.remove(99), client.cluster.promote(99), client.cluster.update(99, UNUSED)):
         with pytest.raises(MemberNotFound) as caught:
-            await call
+            await settled(cluster, call)
         assert not caught.value.maybe_applied
     with pytest.raises(MemberExists):
-        await client.cluster.add(cluster[1].peer_url)
+        await settled(cluster, client.cluster.add(cluster[1].peer_url))
     with pytest.raises(MemberExists):
-        await client.cluster.add_learner(cluster[1].peer_url)
+        await settled(cluster, client.cluster.add_learner(cluster[1].peer_url))
 
 
 async def test_a_change_whose_answer_is_lost_may_have_been_made_and_is_made_once(
     client: Client, cluster: EtcdCluster
 ) -> None:
     async def is_added() -> bool:
-        return any(member.peer_urls == (UNUSED,) for member in await client.cluster.list())
+        return any(member.peer_urls == (UNUSED,) for member in await settled(cluster, client.cluster.list()))
 
     async with FaultProxy(cluster[0].endpoint) as proxy, Client(proxy.endpoint) as distant:
         await distant.cluster.list()
@@ -150,7 +162,7 @@ async def test_a_change_whose_answer_is_lost_may_have_been_made_and_is_made_once
         with pytest.raises(Unavailable) as caught:
             await adding
         assert caught.value.maybe_applied
-        members = await distant.cluster.list()
+        members = await settled(cluster, distant.cluster.list())
     assert [member.is_learner for member in members if member.peer_urls == (UNUSED,)] == [True]
 
 

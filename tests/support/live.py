@@ -1,10 +1,11 @@
 """What tests on a live server need: deadlines, tasks that do not outlive a test, and the server's own counters."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
+from etcd_async import Client
 from etcd_async.testing import EtcdServer, FaultProxy
 
 T = TypeVar("T")
@@ -39,6 +40,13 @@ async def lose_answer(proxy: FaultProxy, is_done: Callable[[], Awaitable[bool]])
     await until(is_done)
     proxy.cut()
     proxy.heal()
+
+
+async def caught_up(endpoints: Iterable[str]) -> None:
+    """Wait until each of these members has applied whatever any of them has told of: it answers a read of now."""
+    for endpoint in endpoints:
+        async with Client(endpoint, timeout=20) as client:
+            await client.get("/caught-up")
 
 
 async def forever() -> None:
