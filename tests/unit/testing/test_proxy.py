@@ -13,6 +13,7 @@ from etcd_async.testing.ports import free_port
 pytestmark = pytest.mark.loops("asyncio", "debug", "uvloop")
 
 MEGABYTE = 1 << 20
+WAIT = 20.0
 
 
 class Peer:
@@ -27,15 +28,15 @@ class Peer:
         await self.writer.drain()
 
     async def receive(self, size: int) -> bytes:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(WAIT):
             return await self.reader.readexactly(size)
 
     async def receive_all(self) -> bytes:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(WAIT):
             return await self.reader.read()
 
     async def assert_reset(self) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(WAIT):
             with pytest.raises(ConnectionResetError):
                 await self.reader.read()
 
@@ -62,14 +63,14 @@ class Net:
 
     async def arrival(self) -> Peer:
         """The server's end of the next connection that reaches it."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(WAIT):
             return await self.arrivals.get()
 
     async def connect(self) -> tuple[Peer, Peer]:
         return await self.dial(), await self.arrival()
 
     async def until(self, condition: Callable[[FaultProxy], bool]) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(WAIT):
             await self.proxy.until(condition)
 
 
@@ -121,7 +122,7 @@ async def test_a_reset_passes(net: Net) -> None:
     client, server = await net.connect()
     server.writer.transport.abort()
     await server.writer.wait_closed()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(WAIT):
         assert await client.reader.read() == b""
 
 
@@ -175,7 +176,7 @@ async def test_a_blackhole_swallows_both_directions_until_heal_resets(net: Net) 
 async def test_a_blackhole_takes_new_connections_and_never_blocks_the_sender(net: Net) -> None:
     net.proxy.blackhole()
     client, _ = await net.connect()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(WAIT):
         await client.send(bytes(20 * MEGABYTE))
     await net.until(lambda proxy: proxy.swallowed() == 20 * MEGABYTE)
 
@@ -251,7 +252,7 @@ async def test_a_receiver_that_does_not_read_stops_the_sender(net: Net) -> None:
 
 async def test_a_delay_is_latency_and_keeps_order(net: Net) -> None:
     client, server = await net.connect()
-    net.proxy.delay(0.1, jitter=0.1)
+    net.proxy.delay(0.5, jitter=0.1)
     loop = asyncio.get_running_loop()
     started = loop.time()
     data = bytes(range(256)) * 3000
@@ -259,8 +260,8 @@ async def test_a_delay_is_latency_and_keeps_order(net: Net) -> None:
     assert await server.receive(len(data)) == data
     took = loop.time() - started
     await sending
-    assert took >= 0.1 - 0.002  # the granularity of the loop's clock
-    assert took < 0.1 * 12  # were it added to each of the twelve pieces or more
+    assert took >= 0.5 - 0.002  # the granularity of the loop's clock
+    assert took < 0.5 * 12  # were it added to each of the twelve pieces or more
 
 
 async def test_heal_lets_delayed_bytes_pass_at_once(net: Net) -> None:
