@@ -11,7 +11,7 @@ import pytest
 from etcd_async import Client, DeadlineExceeded, EtcdError, Lease, PutResult, TransportOptions, Unavailable
 from etcd_async.testing import EtcdCluster, EtcdServer, FaultProxy
 from etcd_async.types import EndpointState
-from tests.faults.support import STEADY, Stopwatch, outcome, seen_until, start
+from tests.faults.support import STEADY, outcome, seen_until, start
 from tests.faults.witness import FairStopwatch, Witness, witnessing
 from tests.support.live import running, take, until, watchers, within
 
@@ -152,7 +152,7 @@ async def proxies(steady: EtcdCluster) -> AsyncIterator[list[FaultProxy]]:
 
 @dataclass(frozen=True)
 class Timed:
-    """One call: when it began, counted from the fault, and how long it took, by a fair watch."""
+    """One call: when it began, and how long it took by a fair watch."""
 
     began: float
     took: float
@@ -160,11 +160,11 @@ class Timed:
 
 async def reads(client: Client, seconds: float, witness: Witness) -> list[Timed]:
     """Read for so long with many tasks, and return how long each call took."""
-    watch = Stopwatch()
+    end = time.monotonic() + seconds
     calls: list[Timed] = []
 
     async def read() -> None:
-        while (began := watch.seconds) < seconds:
+        while (began := time.monotonic()) < end:
             fair = FairStopwatch(witness)
             assert await client.get("/k") is not None
             calls.append(Timed(began, fair.seconds))
@@ -173,14 +173,17 @@ async def reads(client: Client, seconds: float, witness: Witness) -> list[Timed]
     return calls
 
 
-def check_reads(calls: list[Timed]) -> None:
+def check_reads(calls: list[Timed], witness: Witness) -> None:
     """No call takes longer than 1.5 s and its normal time; after the first second under 2 % are slowed at all."""
     normal = sorted(call.took for call in calls)[len(calls) // 2]
     assert max(call.took for call in calls) < 1.5 + normal
-    later = [call for call in calls if call.began > 1.0]
+    start = min(call.began for call in calls)
+    later = [call for call in calls if call.began > start + 1.0]
     slowed = [call for call in later if call.took > 0.25 + 5 * normal]
     assert len(later) > 100
-    assert len(slowed) < 0.02 * len(later)
+    # A member is set aside when others answer much sooner. Where they are hindered, a probe tells, a second later.
+    again = TASKS if witness.excuse(start, start + 2.5) > 0.1 else 0
+    assert len(slowed) < 0.02 * len(later) + again
 
 
 async def has_aside(client: Client, *endpoints: str) -> list[EndpointState]:
@@ -202,7 +205,7 @@ async def test_a_member_that_swallows_everything_slows_few_reads_and_none_for_lo
         if is_connected:
             await asyncio.gather(*(client.get("/k") for _ in range(3 * TASKS)))
         proxies[0].blackhole()
-        check_reads(await reads(client, 4.0, witness))
+        check_reads(await reads(client, 4.0, witness), witness)
         [aside] = await has_aside(client, proxies[0].endpoint)
         assert aside.failing_since is not None
         assert "no answer" in aside.last_error or "no connection" in aside.last_error
@@ -221,7 +224,7 @@ async def test_a_member_that_is_stopped_slows_few_reads_and_none_for_long(steady
         await asyncio.gather(*(client.get("/k") for _ in range(3 * TASKS)))
         await stopped.pause()
         try:
-            check_reads(await reads(client, 4.0, witness))
+            check_reads(await reads(client, 4.0, witness), witness)
         finally:
             await stopped.resume()
         await has_aside(client)
