@@ -17,12 +17,13 @@ LOOPBACK = "127.0.0.1"
 # could be taken by any connection while its server restarts, or by the very connection that tries to reach it: TCP then
 # connects the socket to itself.
 _RANGE = range(10_000, 32_768)
-_SHARES = 16
+_SHARES = 22
 _ATTEMPTS = 100
 
 # Not the shared generator: test plugins seed it alike in parallel workers, which would then all try the same ports.
 _random = random.SystemRandom()
 _candidates: dict[int, Iterator[int]] = {}  # by process
+_claims: dict[int, int] = {}  # by process: the file descriptor that holds its share
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,15 +89,28 @@ def _candidate() -> int:
     """
     Return a port that this process did not try for the last thousand times.
 
-    Each process keeps to a share of the ports, which most others don't touch: what is free now would else be taken by
-    another test run just while its owner restarts.
+    Each process keeps to a share of the ports: what is free now would else be taken by another test run just while its
+    owner restarts.
     """
     process = os.getpid()
     if process not in _candidates:
-        share = _RANGE[process % _SHARES :: _SHARES]
+        share = _RANGE[_claim(process) :: _SHARES][1:]
         start = _random.randrange(len(share))
         _candidates[process] = itertools.cycle([*share[start:], *share[:start]])
     return next(_candidates[process])
+
+
+def _claim(process: int) -> int:
+    """Return the number of a share that is nobody else's; if there is none, of one that few have."""
+    for number in range(process, process + _SHARES):
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as sock:
+            try:
+                sock.bind((LOOPBACK, _RANGE[number % _SHARES]))
+            except OSError:
+                continue
+            _claims[process] = sock.detach()  # held until the process ends
+            return number % _SHARES
+    return process % _SHARES
 
 
 def _listen(port: int) -> socket.socket:

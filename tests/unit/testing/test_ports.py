@@ -24,11 +24,18 @@ def test_a_port_is_not_chosen_again_soon() -> None:
 
 
 def test_processes_side_by_side_choose_from_different_ports(monkeypatch: pytest.MonkeyPatch) -> None:
+    claims: dict[int, int] = {}
+    monkeypatch.setattr(ports, "_claims", claims)
+    monkeypatch.setattr(ports, "_candidates", {})
     chosen: list[set[int]] = []
-    for process in range(1, 17):
-        monkeypatch.setattr(os, "getpid", lambda process=process: process)
-        chosen.append({ports.free_port() for _ in range(200)})
-    assert len(set().union(*chosen)) == 16 * 200
+    try:
+        for process in range(1, 100, ports._SHARES):  # all of which would choose the same share
+            monkeypatch.setattr(os, "getpid", lambda process=process: process)
+            chosen.append({ports.free_port() for _ in range(900)})
+    finally:
+        for claim in claims.values():
+            os.close(claim)
+    assert len(set().union(*chosen)) == 5 * 900
 
 
 def test_a_port_that_is_taken_is_not_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
