@@ -79,11 +79,11 @@ class HostileServer:
         try:
             while True:
                 client, _ = self._listener.accept()
-                self.clients += 1
                 with client:
                     client.settimeout(10)
-                    client.sendall(GREETING)
-                    _until_called(client)
+                    if not _is_called(client):
+                        continue
+                    self.clients += 1
                     with suppress(OSError):  # it has hung up
                         play(client)
                 play = play if self._always else self._answer
@@ -93,23 +93,37 @@ class HostileServer:
     def _flood(self, client: socket.socket) -> None:
         script = self._script
         client.sendall(script.begin)
+        reader = threading.Thread(target=_read, args=(client,), daemon=True)
         if script.reads:
-            threading.Thread(target=_read, args=(client,), daemon=True).start()
-        while self.sent < script.most and script.forever:
-            client.sendall(script.forever)
-            self.sent += len(script.forever)
-        _read(client)
+            reader.start()
+        try:
+            while self.sent < script.most and script.forever:
+                client.sendall(script.forever)
+                self.sent += len(script.forever)
+            _read(client)
+        finally:
+            if script.reads:
+                _end(client)
+                reader.join()  # the next client's socket may get the number of this one's
 
     def _answer(self, client: socket.socket) -> None:
         client.sendall(answer(1, b"well"))
         _read(client)
 
 
-def _until_called(client: socket.socket) -> None:
-    """Read until the client's settings, ours acknowledged, and a call have come: all in the first kilobyte or two."""
+def _is_called(client: socket.socket) -> bool:
+    """Greet, and read until the client's settings and a call have come; or it goes without having called."""
     data = b""
-    while b"application/grpc" not in data:
-        data += client.recv(65536)
+    with suppress(OSError):
+        client.sendall(GREETING)
+        while b"application/grpc" not in data and (more := client.recv(65536)):
+            data += more
+    return b"application/grpc" in data
+
+
+def _end(client: socket.socket) -> None:
+    with suppress(OSError):
+        client.shutdown(socket.SHUT_RDWR)
 
 
 def _read(client: socket.socket) -> None:
