@@ -15,17 +15,15 @@ from tests.support.live import running, take, within
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(60)]
 
-PATIENCE = 0.5
-RATE = 200_000
+RATE = 200_000  # a question waits for seconds behind what is on its way, for longer than `pulse.PATIENCE`
 VALUE = bytes(100_000)
 VALUES = 15
 
 
 @pytest.fixture(autouse=True)
 def impatience(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Ask streams how they are without a pause, and be quick to give them up; why that was done, each time."""
+    """Ask streams how they are without a pause; why they were given up, each time."""
     reasons: list[str] = []
-    monkeypatch.setattr(pulse, "PATIENCE", PATIENCE)
     monkeypatch.setattr(pulse, "IDLE_INTERVAL", 0.05)
     monkeypatch.setattr(CallStream, "refused", lambda stream, error: reasons.append(str(error)))
     return reasons
@@ -68,7 +66,7 @@ async def dribble(request: Request) -> None:
     request.send_headers()
     for byte in prefixed(bytes(100_000)):
         request.send_data(bytes((byte,)))
-        await asyncio.sleep(PATIENCE / 20)
+        await asyncio.sleep(pulse.PATIENCE / 20)
 
 
 async def test_a_server_that_answers_pings_and_other_calls_is_left_by_a_watch_that_it_does_not_answer() -> None:

@@ -16,7 +16,7 @@ from etcd_async import TLS, AuthError, Client, DeadlineExceeded, InsecureTLSWarn
 from etcd_async.testing import EtcdServer, FaultProxy
 from tests.faults.auth import enable_auth
 from tests.faults.certificates import DAY, Authority
-from tests.faults.support import MIB, QUICK, outcome, start
+from tests.faults.support import MIB, QUICK, UNFORGETFUL, outcome, start
 from tests.support.live import running, take, until, within
 
 pytestmark = pytest.mark.faults
@@ -34,7 +34,7 @@ async def secure_server(
     """An etcd that speaks TLS only, and only to clients with a certificate of the same authority."""
     certificate, key = authority.sign("server", hosts=hosts, ends=ends)
     files = [f"--cert-file={certificate}", f"--key-file={key}", f"--trusted-ca-file={authority.path}"]
-    async with EtcdServer(extra_args=[*QUICK, *files, "--client-cert-auth", *arguments]) as server:
+    async with EtcdServer(extra_args=[*QUICK, *UNFORGETFUL, *files, "--client-cert-auth", *arguments]) as server:
         yield server
 
 
@@ -45,7 +45,7 @@ def of_client(authority: Authority, *, name: str = "client", server_name: str | 
 
 async def use(client: Client) -> None:
     """Put, get, watch, lease and lock, and a value of 1 MiB."""
-    async with client.watch("/k") as watch, client.lock("job", ttl=5), client.lease(ttl=5) as lease:
+    async with client.watch("/k") as watch, client.lock("job", ttl=30), client.lease(ttl=30) as lease:
         await client.put("/k", b"x" * MIB, lease=lease)
         assert (await take(watch, 1))[0].kv.value == b"x" * MIB
         kv = await client.get("/k")
@@ -56,7 +56,7 @@ async def use(client: Client) -> None:
 async def failure(client: Client) -> str:
     """Return why *client* cannot reach its server."""
     async with client:
-        error = await within(outcome(client.put("/k", "v", timeout=2)))
+        error = await within(outcome(client.put("/k", "v", timeout=20)), 30)
         assert isinstance(error, Unavailable | DeadlineExceeded)
         assert not error.maybe_applied
         return str(error)
@@ -194,7 +194,7 @@ async def test_rotated_certificates_need_no_restart(authority: Authority, tmp_pa
     # The files are the same, what they hold changes: etcd, too, reads its certificate again for each connection.
     trusted = tmp_path / "trusted.pem"
     shutil.copy(authority.path, trusted)
-    lifetime = 6.0
+    lifetime = 10.0  # enough to start a server and connect to it
     cert, key = authority.sign("client", ends=lifetime)
     tls = TLS(ca=trusted, cert=cert, key=key)
     async with (
@@ -202,7 +202,7 @@ async def test_rotated_certificates_need_no_restart(authority: Authority, tmp_pa
         FaultProxy(server.endpoint) as proxy,
         Client(proxy.endpoint, tls=tls, timeout=15) as client,
         client.watch(prefix="/k/") as watch,
-        client.lease(ttl=20) as lease,
+        client.lease(ttl=60) as lease,
     ):
         await client.put("/k/1", "v", lease=lease)
 
@@ -210,7 +210,7 @@ async def test_rotated_certificates_need_no_restart(authority: Authority, tmp_pa
             async with Client(server.endpoint, tls=tls) as other:
                 return "expired" in str(await outcome(other.put("/clock", "", timeout=2)))
 
-        await until(have_expired, 20)
+        await until(have_expired, 30)
         await client.put("/k/2", "v", lease=lease)  # a connection outlives the certificates that it was made with
         proxy.cut()
         async with running(client.get("/k/1")) as waiting:
@@ -237,7 +237,7 @@ async def test_a_user_may_be_known_by_its_certificate_alone(authority: Authority
         Client(server.endpoint, tls=of_client(authority, name="nobody")) as nobody,
     ):
         await enable_auth(admin, with_passwords=False)
-        async with ann.watch(prefix="/ann/") as watch, ann.lease(ttl=5) as lease:
+        async with ann.watch(prefix="/ann/") as watch, ann.lease(ttl=30) as lease:
             await ann.put("/ann/k", "v", lease=lease)
             assert (await take(watch, 1))[0].kv.key == b"/ann/k"
             with pytest.raises(PermissionDenied):

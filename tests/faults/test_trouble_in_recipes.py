@@ -95,7 +95,7 @@ async def test_a_lease_that_is_lost_while_the_key_is_put_is_told_at_once(
 
     async with Meddled(proxy.endpoint) as meddled:
         meddled.before_txn = cut_off
-        waiting = start(meddled.lock("x", ttl=1).acquire())
+        waiting = start(meddled.lock("x", ttl=3).acquire())
         await within(granted.wait())
         with pytest.raises(LockLost):
             await within(waiting)

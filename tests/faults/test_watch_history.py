@@ -64,7 +64,7 @@ async def test_a_replay_of_20_000_revisions_survives_three_cuts_and_a_killed_ser
     faults = start(cut_thrice_then_kill(proxy, server))
     async with distant.watch(prefix="/history/", start_revision=1) as watch:
         seen = await within(read(watch, len(expected)), 60)
-        await within(faults, 1)
+        await within(faults)  # also when the server is back, a look at its health may take a second
         last = await distant.put("/history/last", "")
         seen += await within(read(watch, 1))
     assert proxy.accepted >= 5
@@ -86,7 +86,7 @@ async def gets(client: Client, while_running: asyncio.Task[None] | None = None) 
     times: list[float] = []
     while len(times) < 100 or (while_running is not None and not while_running.done()):
         begin = time.perf_counter()
-        await client.get("/other", timeout=5)
+        await client.get("/other", timeout=30)
         times.append(time.perf_counter() - begin)
     return times
 

@@ -67,7 +67,7 @@ async def test_what_happens_between_the_last_answer_and_a_cut_is_not_skipped(
             await write(client, 5)
             expected.append((await client.put("/idle", str(number))).revision)
             proxy.cut()
-        assert [event.revision for event in await take(watch, len(expected))] == expected
+        assert [event.revision for event in await take(watch, len(expected), 30)] == expected
 
 
 async def test_where_progress_is_out_of_order_an_idle_watch_says_that_its_history_is_gone(
@@ -111,7 +111,7 @@ async def test_an_idle_watch_costs_the_server_no_watch_and_no_complaint(server: 
             await client.get("/idle")
             return machine._creations._last_id > asked + 10
 
-        await until(has_asked_often)
+        await until(has_asked_often, 30)
         put = await client.put("/idle", "v")
         [event] = await take(watch, 1)
         assert event.revision == put.revision
