@@ -1,9 +1,13 @@
 """For programs of tests: work until nobody wants it any more, which the end of the standard input says."""
 
 import asyncio
+import logging
 import sys
 from collections.abc import Coroutine
 from typing import Any
+
+# A lease that is not revoked within its short term, as where the machine stands still, runs out: no reason to complain.
+logging.getLogger("etcd_async.lease").addHandler(logging.NullHandler())
 
 
 async def until_input_ends() -> None:
