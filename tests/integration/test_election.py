@@ -84,6 +84,7 @@ async def test_an_observer_waits_for_the_first_leader(client: Client) -> None:
     observer = client.election("e").observe()
     async with running(take(observer, 1)) as waiting, client.election("e", identity="n", ttl=10).campaign():
         assert await within(waiting) == [b"n"]
+    await observer.aclose()
 
 
 async def test_an_observer_does_not_see_candidates_who_only_wait(client: Client) -> None:
@@ -98,6 +99,7 @@ async def test_an_observer_does_not_see_candidates_who_only_wait(client: Client)
             await until_keys(client, "e/", 2)
             await leadership.proclaim("still leads")
             assert await take(observer, 1) == [b"still leads"]
+    await observer.aclose()
 
 
 async def test_resigning_lets_the_next_one_lead_before_the_body_ends(client: Client) -> None:
