@@ -4,15 +4,17 @@ import asyncio
 import os
 import random
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
 
-from etcd_async import Client, Registration, Service, ServiceChange
+from etcd_async import Client, LeaseNotFound, Registration, Service, ServiceChange
 from etcd_async.testing import EtcdServer, FaultProxy
-from tests.faults.support import start
+from tests.faults.support import QUICK, start
+from tests.faults.witness import witnessing
 from tests.support.live import take, until, within
 
 pytestmark = pytest.mark.faults
@@ -20,6 +22,13 @@ pytestmark = pytest.mark.faults
 REGISTERED = Path(__file__).with_name("registered.py")
 ROOT = REGISTERED.parents[2]
 TTL = 2
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[EtcdServer]:
+    """An etcd that is not killed here, so that it need not wait for the disk."""
+    async with EtcdServer(extra_args=QUICK) as server:
+        yield server
 
 
 @asynccontextmanager
@@ -48,19 +57,23 @@ async def test_a_killed_process_is_removed_within_its_ttl_and_a_second(server: E
             client.watch_service("billing") as changes,
             registered(server.endpoint, "billing", id) as process,
             client.watch(prefix="", filters=("no_put",)) as deletions,
+            witnessing([server.endpoint]) as witness,
         ):
             assert [change.type for change in await take(changes, 1)] == ["added"]
             process.kill()
             await process.wait()
             # A lease of a second more, granted after the kill: the server's own clock judges, and the order of its
-            # revisions.
+            # revisions; unless it stood still, for what it finds to have ended at one look it revokes in any order.
+            granted = time.monotonic()
             later = await client.leases.grant(TTL + 1)
             await client.put("/later", "", lease=later.id)
-            (first,) = await take(deletions, 1, TTL + 5)
-            assert first.kv.key == f"services/billing/{id}".encode()
+            (first,) = await take(deletions, 1, TTL + 20)
+            is_first = first.kv.key == f"services/billing/{id}".encode()
+            assert is_first or witness.excuse(granted, time.monotonic()) > 0.3
             (removed,) = await take(changes, 1)
             assert (removed.type, removed.service.id) == ("removed", id)
-            await client.leases.revoke(later.id)
+            with suppress(LeaseNotFound):
+                await client.leases.revoke(later.id)
     assert await client.discover("billing") == []
     assert await client.leases.list() == []
 
@@ -69,13 +82,13 @@ async def test_who_is_cut_off_is_removed_and_comes_back_by_itself(
     distant: Client, proxy: FaultProxy, client: Client
 ) -> None:
     service = Service("billing", "i-1", "10.0.0.1:80", {"zone": "a"})
-    async with client.watch_service("billing") as changes, distant.register(service, ttl=TTL) as registration:
+    async with client.watch_service("billing") as changes, distant.register(service, ttl=TTL + 1) as registration:
         assert await take(changes, 1) == [ServiceChange("added", service)]
         for _ in range(2):
             proxy.blackhole()
-            assert await take(changes, 1, TTL + 5) == [ServiceChange("removed", service)]
+            assert await take(changes, 1, 20) == [ServiceChange("removed", service)]
             proxy.heal()
-            assert await take(changes, 1, 20) == [ServiceChange("added", service)]
+            assert await take(changes, 1, 30) == [ServiceChange("added", service)]
             await within(registration.registered())
             assert await client.discover("billing") == [service]
     assert await client.discover("billing") == []
@@ -134,6 +147,7 @@ class Churn:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(240)
 async def test_a_watch_of_a_service_that_is_cut_again_and_again_misses_and_repeats_nothing(
     distant: Client, proxy: FaultProxy, client: Client
 ) -> None:
@@ -154,21 +168,23 @@ async def test_a_watch_of_a_service_that_is_cut_again_and_again_misses_and_repea
     before = len(churn.told)
     listening = start(listen())
 
-    async def has_begun() -> bool:
+    async def has_heard_all() -> bool:
         await client.get("/anything")
-        return len(heard) == len(present)
+        return len(heard) == len(present) + len(churn.told) - before
 
-    await until(has_begun)
+    await until(has_heard_all)
     cuts = 0
     for _ in range(1000):
         if chooser.random() < 0.05:
+            if cuts % 10 == 0:  # the others may come in quick succession, and meet no new connection
+                await until(has_heard_all, 30)
             proxy.cut()
             cuts += 1
         await churn.step()
     await churn.end()
     left = await client.discover("billing")
     async with client.register(Service("billing", "the end", "10.0.0.2:1")):
-        await within(listening, 30)
+        await within(listening, 60)
     assert {(change.service.id, change.service.address) for change in heard[: len(present)]} == present
     told = [(change.type, change.service.id, change.service.address) for change in heard[len(present) : -1]]
     assert told == churn.told[before:]
@@ -181,6 +197,6 @@ async def test_a_watch_of_a_service_that_is_cut_again_and_again_misses_and_repea
     assert sorted(known.values(), key=lambda service: service.id) == left
     assert len(left) == 1
     assert cuts > 30
-    assert proxy.accepted > 4  # cuts in quick succession meet no new connection
+    assert proxy.accepted > 4
     await churn.aclose()
     assert await client.leases.list() == []
