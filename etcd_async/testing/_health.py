@@ -6,7 +6,7 @@ import socket
 import time
 
 from etcd_async.testing._steps import POLL, Steps, until
-from etcd_async.testing.ports import LOOPBACK
+from etcd_async.testing.ports import LOOPBACK, Ports
 
 #: Loopback connects at once or never; this bounds the wait if a paused server's backlog is full.
 _CONNECT_TIMEOUT = 0.2
@@ -30,6 +30,17 @@ def healthy(port: int) -> Steps[None]:
         yield POLL
 
 
+def ready(ports: Ports) -> Steps[None]:
+    """
+    Wait until the server is healthy and takes calls, as it does once its cluster knows its name and its address.
+
+    It listens earlier, and a connection waits for it.
+    """
+    yield from healthy(ports.metrics)
+    while not (yield from _reacts(ports.client)):
+        yield POLL
+
+
 def leads(port: int) -> Steps[bool]:
     """Whether the server is its cluster's leader, by its own account."""
     return (yield from _has(port, "etcd_server_is_leader 1"))
@@ -38,12 +49,26 @@ def leads(port: int) -> Steps[bool]:
 def fetch(port: int, path: str) -> Steps[str]:
     """The whole answer to one GET, head included; empty when none came in time."""
     try:
-        with socket.create_connection((LOOPBACK, port), timeout=_CONNECT_TIMEOUT) as sock:
-            sock.sendall(f"GET {path} HTTP/1.0\r\nHost: {LOOPBACK}\r\n\r\n".encode())
-            received = yield from until(time.monotonic() + _ANSWER_TIMEOUT, _read_all(sock))
+        return (yield from _exchange(port, path)).decode("utf-8", "replace")
     except OSError:  # TimeoutError too
         return ""
-    return received.decode("utf-8", "replace")
+
+
+def _reacts(port: int) -> Steps[bool]:
+    """Whether anything comes back from *port*; who wants TLS reacts by ending the connection."""
+    try:
+        yield from _exchange(port, "/version")
+    except TimeoutError:
+        return False
+    except OSError:
+        pass
+    return True
+
+
+def _exchange(port: int, path: str) -> Steps[bytes]:
+    with socket.create_connection((LOOPBACK, port), timeout=_CONNECT_TIMEOUT) as sock:
+        sock.sendall(f"GET {path} HTTP/1.0\r\nHost: {LOOPBACK}\r\n\r\n".encode())
+        return (yield from until(time.monotonic() + _ANSWER_TIMEOUT, _read_all(sock)))
 
 
 def _has(port: int, metric: str) -> Steps[bool]:

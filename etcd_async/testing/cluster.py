@@ -26,8 +26,9 @@ class EtcdCluster(Lifecycle):
             await (await cluster.leader()).pause()
             await cluster[0].start()
 
-    Started, stopped, and independent of event loops, as an `EtcdServer`; it is ready once every member is healthy. One
-    member is handled through ``cluster[i]``, all of them through the cluster; `start` starts those that are down.
+    Started, stopped, and independent of event loops, as an `EtcdServer`; it is ready once every member is healthy and
+    knows all others by name and address. One member is handled through ``cluster[i]``, all of them through the cluster;
+    `start` starts those that are down.
     """
 
     def __init__(
@@ -166,6 +167,8 @@ class EtcdCluster(Lifecycle):
             raise RuntimeError("every member of the etcd cluster is running already")
         try:
             yield from together(*(member._start() for member in down))
+            # Each has told the others its name and address meanwhile; a read of now comes after all of them.
+            yield from together(*(member._ready(member._running()) for member in down))
         except BaseException:
             for member in down:
                 member._abort()

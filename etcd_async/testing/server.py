@@ -218,7 +218,7 @@ class EtcdServer(Lifecycle):
 
     def _ready(self, process: Process) -> Steps[None]:
         try:
-            for pause in until(time.monotonic() + self.start_timeout, _health.healthy(self.ports.metrics)):
+            for pause in until(time.monotonic() + self.start_timeout, _health.ready(self.ports)):
                 if process.returncode is not None:
                     raise EtcdStartFailed(f"etcd exited with status {process.returncode}", process.output)
                 yield pause

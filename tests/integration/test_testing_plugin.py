@@ -4,6 +4,8 @@ import pytest
 
 from tests.unit.testing.support import ROOT
 
+pytestmark = pytest.mark.timeout(240)  # each is a test run of its own, with servers
+
 #: Left out, it makes pytest-asyncio warn.
 ASYNCIO = ("-o", "asyncio_default_fixture_loop_scope=function")
 
