@@ -1,6 +1,7 @@
 """The cluster of the runs: a member that is cut off from its peers is cut off in both directions, and comes back."""
 
 import asyncio
+from contextlib import suppress
 
 import pytest
 
@@ -14,12 +15,20 @@ pytestmark = [
 ]
 
 
-async def found_leader(cluster: Cluster, *, other_than: int | None = None) -> int:
+async def found_leader(cluster: Cluster) -> int:
     async with asyncio.timeout(20):
+        while (leader := await cluster.leader()) is None:
+            pass
+    return leader
+
+
+async def write(client: Client, value: str) -> None:
+    """Put until it is done: members may elect anew at any time, and what is given up with that may be done twice."""
+    async with asyncio.timeout(30):
         while True:
-            leader = await cluster.leader()
-            if leader is not None and leader != other_than:
-                return leader
+            with suppress(EtcdError):
+                await client.put("/a", value, timeout=5)
+                return
 
 
 async def leader_seen_by(cluster: Cluster, member: int) -> int:
@@ -37,7 +46,7 @@ async def test_a_partitioned_leader_loses_its_office_and_serves_nobody(cluster: 
             pass
     others = [member for member in range(3) if member != old]
     async with Client([cluster.direct[member] for member in others]) as client:
-        await client.put("/a", "1", timeout=15)
+        await write(client, "1")
     with pytest.raises(EtcdError):
         await cluster.admin(old).get("/a", timeout=0.5)
 
@@ -51,13 +60,13 @@ async def test_a_partitioned_follower_hears_nothing_and_the_others_go_on(cluster
     leader = await found_leader(cluster)
     follower = (leader + 1) % 3
     cluster.partition([follower])
-    await cluster.admin(leader).put("/a", "1")
-    assert await cluster.admin(follower).get("/a", serializable=True) is None
+    await write(cluster.admin(leader), "1")
+    assert await cluster.admin(follower).get("/a", serializable=True, timeout=15) is None
     async with asyncio.timeout(20):
         while await leader_seen_by(cluster, follower) != 0:
             pass
-    await cluster.admin(leader).put("/a", "2")
-    assert await cluster.admin(follower).get("/a", serializable=True) is None
+    await write(cluster.admin(leader), "2")
+    assert await cluster.admin(follower).get("/a", serializable=True, timeout=15) is None
 
     cluster.rejoin()
     found = await cluster.admin(follower).get("/a", timeout=15)
@@ -68,10 +77,9 @@ async def test_a_partitioned_follower_hears_nothing_and_the_others_go_on(cluster
 async def test_the_leadership_can_be_moved(cluster: Cluster) -> None:
     leader = await found_leader(cluster)
     target = (leader + 1) % 3
-    async with asyncio.timeout(20):
-        while not await cluster.move_leader(target):
-            pass
-    assert await found_leader(cluster, other_than=leader) == target
+    async with asyncio.timeout(30):
+        while await cluster.leader() != target:  # that it was done may be news that comes too late, or is out of date
+            await cluster.move_leader(target)
 
 
 async def test_heal_brings_everything_back(cluster: Cluster) -> None:
@@ -81,4 +89,4 @@ async def test_heal_brings_everything_back(cluster: Cluster) -> None:
     cluster.partition([2])
     await cluster.heal()
     async with Client(cluster.endpoints) as client:
-        await client.put("/a", "1", timeout=15)
+        await write(client, "1")

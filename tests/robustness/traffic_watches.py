@@ -22,7 +22,7 @@ _READ_TIMEOUT: Final = 1.0
 _SPREAD: Final = 100
 _FOR_EVER: Final = 1000.0
 _PROGRESS_EVERY: Final = 0.3
-ARRIVAL_TIMEOUT: Final = 20.0
+ARRIVAL_TIMEOUT: Final = 40.0
 _FILTERS: tuple[tuple[Filter, ...], ...] = (("no_put",), ("no_delete",))
 
 
