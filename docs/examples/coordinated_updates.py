@@ -24,7 +24,7 @@ from etcd_async import Client, LockLost, put
 
 LOCK = "coordinated/lock"
 DOCUMENT = "coordinated/document"
-TTL = 2
+TTL = 5
 
 
 class Worker:
@@ -36,7 +36,7 @@ class Worker:
 
     async def update(self, request: Request) -> Response:
         try:
-            async with self.client.lock(LOCK, ttl=TTL, timeout=20) as lock:
+            async with self.client.lock(LOCK, ttl=TTL, timeout=40) as lock:
                 found = await self.client.get(DOCUMENT)
                 count = json.loads(found.value)["count"] if found else 0
                 document = {"by": self.number, "count": count + 1}

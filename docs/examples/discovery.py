@@ -49,8 +49,9 @@ async def call(client: Client) -> None:
 
 # --8<-- [end:resolver]
 # --8<-- [start:watch]
-async def follow(client: Client) -> None:
+async def follow(client: Client, follows: asyncio.Event) -> None:
     async with client.watch_service("billing") as changes:
+        follows.set()  # from here on nothing is missed
         async for change in changes:
             print(change.type, change.service.id, dict(change.service.metadata))
             if change.type == "removed" and change.service.id == "billing-1":
@@ -60,7 +61,11 @@ async def follow(client: Client) -> None:
 # --8<-- [end:watch]
 async def main() -> None:
     async with Client(ENDPOINT, namespace="/examples/discovery/") as client:
-        await asyncio.gather(follow(client), serve(client))
+        follows = asyncio.Event()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(follow(client, follows))
+            await follows.wait()
+            await serve(client)
 
 
 asyncio.run(main())

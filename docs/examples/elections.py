@@ -39,7 +39,7 @@ async def observe(client: Client) -> None:
 # --8<-- [end:observe]
 # --8<-- [start:resume]
 async def restart(client: Client) -> None:
-    election = client.election("leader/migration", identity="node-1", ttl=10)
+    election = client.election("leader/migration", identity="node-1", ttl=30)
     async with election.campaign() as leadership:
         stored = leadership.ticket.to_json()  # where the next process finds it
         await leadership.suspend()  # no longer kept here, and nobody else leads until the term ends

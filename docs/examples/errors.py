@@ -48,7 +48,7 @@ async def set_state(client: Client, state: str) -> None:
     """A write that does no harm twice: only this process writes the key, to show what it is doing."""
     for _ in range(3):
         try:
-            await client.put("/nodes/n1/state", state, timeout=1)
+            await client.put("/nodes/n1/state", state, timeout=5)
         except (Unavailable, DeadlineExceeded) as error:
             print("once more:", error)
         else:

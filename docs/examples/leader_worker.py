@@ -22,7 +22,7 @@ from starlette.routing import Route
 from etcd_async import Client, EtcdError, Leadership, LeadershipLost, create_revision, put
 
 JOBS = "scheduler/jobs/"
-TTL = 2
+TTL = 5
 EVERY = 0.1  # seconds from job to job
 
 

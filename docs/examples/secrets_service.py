@@ -11,7 +11,9 @@ A store of secrets that etcd itself can't read, and whose key can be changed whi
 
 import asyncio
 import sys
+from collections.abc import Coroutine
 from pathlib import Path
+from typing import Any, TypeVar
 
 import _serving
 from starlette.applications import Starlette
@@ -23,6 +25,7 @@ from etcd_async import Client, DecryptionFailed
 from etcd_async.crypto import Encryption, Keyring
 
 PREFIX = "secrets/"
+T = TypeVar("T")
 
 
 class Secrets:
@@ -32,12 +35,12 @@ class Secrets:
         self.client = client
         self.keyring = keyring
         self.file = file
-        self.writing: set[asyncio.Task[object]] = set()
+        self.calls: set[asyncio.Task[Any]] = set()
         self.rotating = asyncio.Lock()
 
     async def read(self, request: Request) -> Response:
         try:
-            found = await self.client.get(PREFIX + request.path_params["name"])
+            found = await self.call(self.client.get(PREFIX + request.path_params["name"]))
         except DecryptionFailed as error:
             return PlainTextResponse(f"{error}\n", status_code=500)
         if found is None:
@@ -46,10 +49,7 @@ class Secrets:
 
     async def write(self, request: Request) -> Response:
         body = await request.body()
-        task = asyncio.create_task(self.client.put(PREFIX + request.path_params["name"], body))
-        self.writing.add(task)
-        task.add_done_callback(self.writing.discard)
-        await task
+        await self.call(self.client.put(PREFIX + request.path_params["name"], body))
         return Response(status_code=204)
 
     async def rotate(self, request: Request) -> Response:
@@ -59,13 +59,27 @@ class Secrets:
             await self.save()  # before anything is sealed with it: a crash must not lose the key
             self.keyring.set_primary(new)
             await self.save()
-            if self.writing:  # what was sealed with the old key must have arrived before the keys are gone through
-                await asyncio.wait(set(self.writing))
+            await (
+                self.calls_until_now()
+            )  # what was sealed with the old key must have arrived before all is gone through
             done = await self.client.reencrypt(prefix=PREFIX)
             if not done.unreadable:
+                await self.calls_until_now()  # what was read under the old key must have been opened
                 self.keyring.remove(old)
                 await self.save()
         return JSONResponse({"rewritten": done.rewritten, "unreadable": len(done.unreadable)})
+
+    async def call(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do *work* such that a rotation can wait for its end."""
+        task = asyncio.create_task(work)
+        self.calls.add(task)
+        task.add_done_callback(self.calls.discard)
+        return await task
+
+    async def calls_until_now(self) -> None:
+        """Wait for the calls that are under way."""
+        if self.calls:
+            await asyncio.wait(set(self.calls))
 
     async def save(self) -> None:
         await asyncio.to_thread(self.keyring.to_file, self.file)

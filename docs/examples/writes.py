@@ -29,7 +29,7 @@ async def place_order(client: Client, order: str) -> str:
     key = f"/orders/{uuid.uuid4()}"
     for _ in range(5):
         try:
-            if not await client.put_if_absent(key, order, timeout=0.5):
+            if not await client.put_if_absent(key, order, timeout=5):
                 print("an earlier try counted, although its answer was lost")
         except (Unavailable, DeadlineExceeded) as error:
             print("trying again:", error)

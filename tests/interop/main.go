@@ -3,7 +3,7 @@
 //	interop ENDPOINT RECIPE NAME [COUNT]
 //
 // Each line of input is an action, perhaps with an argument; it is answered by one line, "ok" and what there is to tell,
-// or "error" and why. The recipe's lease, of two seconds, lives as long as the process; the end of the input revokes it.
+// or "error" and why. The recipe's lease, of five seconds, lives as long as the process; the end of the input revokes it.
 package main
 
 import (
@@ -18,7 +18,7 @@ import (
 	"go.uber.org/zap"
 )
 
-const ttl = 2
+const ttl = 5
 
 func main() {
 	count := 0

@@ -15,7 +15,7 @@ from tests.support.live import within
 __all__ = ["TTL", "GoError", "Gopher", "binary", "gopher"]
 
 SOURCE: Final = Path(__file__).parent
-TTL: Final = 2
+TTL: Final = 5
 """Seconds after which one that was killed is no longer counted with."""
 
 
