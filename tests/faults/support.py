@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from contextlib import suppress
 from typing import Any, Final, TypeVar
 
-from etcd_async import Client, EtcdError, Watch
+from etcd_async import Client, EtcdError, Lease, PutResult, Watch
 from etcd_async.testing import EtcdServer
 from tests.support.live import until, watchers, within
 
@@ -68,6 +68,13 @@ async def outcome(work: Awaitable[T]) -> T | EtcdError:
         return await work
     except EtcdError as error:
         return error
+
+
+async def written(client: Client, key: str, lease: Lease | None = None) -> int:
+    """Write *key* until that is acknowledged, which may be more than once, and return its revision."""
+    while not isinstance(result := await outcome(client.put(key, "v", lease=lease, timeout=3)), PutResult):
+        pass
+    return result.revision
 
 
 async def seen_until(watch: Watch, revision: int) -> list[int]:

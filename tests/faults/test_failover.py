@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import pytest
 
-from etcd_async import Client, DeadlineExceeded, EtcdError, Lease, PutResult, TransportOptions, Unavailable
+from etcd_async import Client, DeadlineExceeded, EtcdError, Lease, TransportOptions, Unavailable
 from etcd_async.testing import EtcdCluster, EtcdServer, FaultProxy
 from etcd_async.types import EndpointState
-from tests.faults.support import STEADY, outcome, seen_until, start
+from tests.faults.support import STEADY, outcome, seen_until, start, written
 from tests.faults.witness import FairStopwatch, Witness, witnessing
 from tests.support.live import running, take, until, watchers, within
 
@@ -39,13 +39,6 @@ async def write(client: Client) -> int:
     for number in range(EVENTS):
         await outcome(client.put(f"/event/{number}", "v", timeout=3))
     return await written(client, "/event/last")
-
-
-async def written(client: Client, key: str, lease: Lease | None = None) -> int:
-    """Write *key* until that is acknowledged, which may be more than once, and return its revision."""
-    while not isinstance(result := await outcome(client.put(key, "v", lease=lease, timeout=3)), PutResult):
-        pass
-    return result.revision
 
 
 async def renewed_after(client: Client, lease: Lease, moment: float) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from etcd_async import Client, Event, PutResult
 from etcd_async.testing import EtcdServer
-from tests.faults.support import outcome
+from tests.faults.support import outcome, written
 from tests.support.live import metric, running, until, within
 from tests.support.members import LOG, Members, binaries, members
 
@@ -55,8 +55,16 @@ async def write(client: Client, stop: asyncio.Event) -> dict[int, bytes]:
         result = await outcome(client.put(f"/w/{number}", "v", timeout=1.0))
         if isinstance(result, PutResult):
             done[result.revision] = b"/w/%d" % number
-    done[(await client.put("/w/last", "v")).revision] = b"/w/last"
+    done[await put_last(client)] = b"/w/last"
     return done
+
+
+async def put_last(client: Client) -> int:
+    """Put the last key once, whatever becomes of the answer, and return its revision."""
+    while True:
+        await outcome(client.put_if_absent("/w/last", "v"))
+        if (kv := await client.get("/w/last")) is not None:
+            return kv.mod_revision
 
 
 async def events(client: Client, first: int) -> list[Event]:
@@ -86,7 +94,7 @@ async def test_a_client_lives_through_an_upgrade_over_two_releases(tmp_path: Pat
         client.lease(TERM) as lease,
         client.lock("job", ttl=TERM) as lock,
     ):
-        first = (await client.put("/leased", "v", lease=lease)).revision
+        first = await written(client, "/leased", lease)
         async with (
             running(write(client, stop)) as writing,
             running(events(other, first)) as watching,
@@ -96,14 +104,14 @@ async def test_a_client_lives_through_an_upgrade_over_two_releases(tmp_path: Pat
                 await until_logs_are_cut(client)
                 await upgrade(cluster, binary, line)
             stop.set()
-            acknowledged = await within(writing, 30)
-            seen = await within(watching, 30)
+            acknowledged = await within(writing, 60)
+            seen = await within(watching, 60)
             assert not any((lease.is_lost, lock.is_lost, waiting.done()))
             assert (await client.txn([lock.owned])).succeeded
             assert await client.exists("/leased")
             token = lock.fencing_token
             await lock.release()
-            assert await within(waiting) > token
+            assert await within(waiting, 30) > token
         async with Client(cluster.endpoints) as newcomer:
-            assert seen == await within(events(newcomer, first), 30)
+            assert seen == await within(events(newcomer, first), 60)
         assert acknowledged.items() <= {event.revision: event.kv.key for event in seen}.items()

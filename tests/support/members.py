@@ -20,7 +20,7 @@ __all__ = ["LOG", "Members", "binaries", "members"]
 LOG: Final = 100
 """How many writes a member may have to do again when it starts."""
 
-_ARGUMENTS: Final = ("--heartbeat-interval=50", "--election-timeout=500", f"--snapshot-count={LOG}")
+_ARGUMENTS: Final = (f"--snapshot-count={LOG}",)
 
 _STOP_TIMEOUT: Final = 2.0
 """Seconds; left alone, etcd waits some 7 s at its end for watches to be given up."""
