@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, TypeVar
 
 from etcd_async import Client
@@ -71,6 +72,32 @@ async def running(coroutine: Coroutine[Any, Any, T]) -> AsyncIterator[asyncio.Ta
         await asyncio.wait([task])
 
 
+class Ticker:
+    """A clock that goes by how long the loop has slept: while the machine has no time for this process it stands."""
+
+    def __init__(self) -> None:
+        self._ticks = 0
+
+    @property
+    def seconds(self) -> float:
+        """How long it has been going."""
+        return self._ticks / 100
+
+    async def go(self) -> None:
+        """Go, until cancelled."""
+        while True:
+            await asyncio.sleep(0.01)
+            self._ticks += 1
+
+
+@asynccontextmanager
+async def ticking() -> AsyncIterator[Ticker]:
+    """A clock that goes while the body runs."""
+    ticker = Ticker()
+    async with running(ticker.go()):
+        yield ticker
+
+
 async def metric(server: EtcdServer, line: str) -> float:
     """Return the server's own count of something; *line* is its name in ``/metrics``, with labels if it has some."""
     reader, writer = await asyncio.open_connection("127.0.0.1", server.ports.metrics)
@@ -82,6 +109,16 @@ async def metric(server: EtcdServer, line: str) -> float:
         await writer.wait_closed()
     found = [each.removeprefix(line) for each in text.splitlines() if each.startswith(f"{line} ")]
     return float(found[0]) if found else 0.0
+
+
+async def until_versioned(server: EtcdServer) -> None:
+    """Wait until the server's cluster has agreed on its version, which takes a new one a moment or up to 5 s."""
+    line = ".".join(server.version.split(".")[:2])
+    await until(partial(_has_version, server, line), 30)
+
+
+async def _has_version(server: EtcdServer, version: str) -> bool:
+    return await metric(server, f'etcd_cluster_version{{cluster_version="{version}"}}') == 1
 
 
 async def streams_started(server: EtcdServer, service: str, method: str) -> float:
