@@ -17,7 +17,7 @@ from etcd_async._transport import methods
 from etcd_async._transport.callstream import CallStream
 from etcd_async.testing import EtcdServer, find_binary
 from tests.faults.auth import ANN_PASSWORD, ROOT_PASSWORD, enable_auth
-from tests.support.live import metric, until, within
+from tests.support.live import caught_up, metric, until, until_versioned, within
 from tests.support.versions import VERSIONS
 
 Observe = Callable[[EtcdServer], Awaitable[str]]
@@ -158,11 +158,12 @@ async def downgrading(server: EtcdServer) -> str:
     major, minor, _ = server.version.split(".")
     before = f"{major}.{int(minor) - 1}"
     async with EtcdServer() as own, Client(own.endpoint) as client:
+        await until_versioned(own)
         validated = await outcome(client.maintenance.downgrade("validate", before))
         if isinstance(validated, RpcError):
             assert validated.code is StatusCode.UNIMPLEMENTED
             return "no"
-        enabled = await outcome(client.maintenance.downgrade("enable", before, timeout=2.0))
+        enabled = await outcome(client.maintenance.downgrade("enable", before, timeout=4.0))
         if not (await client.maintenance.status()).downgrade_version.startswith(before):
             assert isinstance(enabled, EtcdError), enabled
             return "only `validate`"
@@ -180,7 +181,7 @@ async def status_details(server: EtcdServer) -> str:
             status = await client.maintenance.status()
             return bool(status.storage_version) is bool(status.db_size_quota)
 
-        await until(version_is_told)  # a young cluster has to agree on it first
+        await until(version_is_told, 30)  # a young cluster has to agree on it first
     assert status.version == server.version
     return "yes" if status.storage_version else "no"
 
@@ -207,6 +208,7 @@ async def learners(server: EtcdServer) -> str:
         added = await client.cluster.add_learner("http://127.0.0.1:1")
         promoted = await outcome(client.cluster.promote(added.id))
         assert isinstance(promoted, RpcError)  # it never started
+        await caught_up(own.endpoints)  # or the next change is dropped
         assert len(await client.cluster.remove(added.id)) == 1
     return "yes" if added.is_learner else "no"
 
@@ -215,7 +217,7 @@ async def learners(server: EtcdServer) -> str:
 async def cancelled_transactions(server: EtcdServer) -> str:
     everything = wire.RequestOp(request_range=wire.RangeRequest(key=b"/", range_end=b"0"))
     reading = wire.TxnRequest(success=[everything] * 20)
-    async with EtcdServer() as own, Client(own.endpoint, timeout=5.0) as client:
+    async with EtcdServer() as own, Client(own.endpoint, timeout=30.0) as client:
         await client.put_many({f"/{each:04d}": b"v" * 100 for each in range(5000)}, atomic=False)
         for turn in range(30):
             with suppress(TimeoutError, EtcdError):

@@ -8,6 +8,7 @@ import pytest
 
 from etcd_async import Client, ClientClosed, ClientState, EtcdError, ServerError, Unavailable
 from etcd_async.testing import EtcdCluster, EtcdServer, FaultProxy
+from tests.faults.support import STEADY
 from tests.support.live import running, take, until, within
 
 pytestmark = pytest.mark.timeout(120)
@@ -15,7 +16,7 @@ pytestmark = pytest.mark.timeout(120)
 
 @pytest.fixture
 async def cluster() -> AsyncIterator[EtcdCluster]:
-    async with EtcdCluster(size=3, fsync=False) as cluster:
+    async with EtcdCluster(size=3, extra_args=STEADY) as cluster:
         yield cluster
 
 

@@ -31,7 +31,7 @@ async def test_both_kinds_of_records_are_endpoints_in_the_order_of_their_priorit
             "http://c.example.com:22379",
             "http://c.example.com:12379",
         ]
-        assert sorted(server.asked) == sorted([SECURE, PLAIN])
+        assert set(server.asked) == {SECURE, PLAIN}  # a slow answer is asked for again
 
 
 @pytest.mark.parametrize(
