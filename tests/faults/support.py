@@ -136,7 +136,7 @@ class Baseline:
     async def check(self) -> None:
         """Wait until nothing is left of what happened since `take`, and fail with what it is if something stays."""
         with suppress(TimeoutError):
-            await until(self._is_as_before, 4.0)
+            return await until(self._is_as_before, 15.0)
         assert await self._client.leases.list() == []
         assert await watchers(self._server) == 0
         assert open_exchanges(self._client) == 0
