@@ -136,7 +136,8 @@ class Baseline:
     async def check(self) -> None:
         """Wait until nothing is left of what happened since `take`, and fail with what it is if something stays."""
         with suppress(TimeoutError):
-            return await until(self._is_as_before, 15.0)
+            await until(self._is_as_before, 15.0)
+            return
         assert await self._client.leases.list() == []
         assert await watchers(self._server) == 0
         assert open_exchanges(self._client) == 0
