@@ -1,5 +1,6 @@
 """The guided tour as users run it: a process of its own, watched from outside."""
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -31,7 +32,22 @@ TITLES = (
     "8. Services",
     "9. Encryption",
 )
+# A tour takes ten seconds where nothing else goes on.
+pytestmark = pytest.mark.timeout(240)
 needs_proc = pytest.mark.skipif(not (PROC / "self" / "environ").exists(), reason="finds processes by Linux's /proc")
+
+
+def narrow_pipe() -> tuple[int, int]:
+    """
+    Return a pipe that holds what was written last, and nothing else.
+
+    Whoever writes waits for the reader, and so can't end while a moment is to be caught.
+    """
+    if sys.platform != "linux":
+        return os.pipe()
+    reading, writing = os.pipe2(os.O_DIRECT | os.O_CLOEXEC)  # each write has a page of its own
+    fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 1)  # rounded up to one page
+    return reading, writing
 
 
 class Marked:
@@ -45,15 +61,18 @@ class Marked:
     def start(self, *arguments: str, **variables: str) -> subprocess.Popen[str]:
         """Start the command line with *arguments*."""
         name, mark = self._mark.split("=")
+        reading, writing = narrow_pipe()
         process = subprocess.Popen(
             [sys.executable, "-W", "error", "-m", "etcd_async", *arguments],
             cwd=self._folder,
             env={**os.environ, "PYTHONPATH": str(ROOT), name: mark, **variables},
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
+            stdout=writing,
             stderr=subprocess.PIPE,
             text=True,
         )
+        os.close(writing)
+        process.stdout = open(reading, encoding="utf-8")  # noqa: SIM115 - ends with the process
         self._started.append(process)
         return process
 
