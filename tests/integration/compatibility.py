@@ -218,7 +218,7 @@ async def cancelled_transactions(server: EtcdServer) -> str:
     everything = wire.RequestOp(request_range=wire.RangeRequest(key=b"/", range_end=b"0"))
     reading = wire.TxnRequest(success=[everything] * 20)
     async with EtcdServer() as own, Client(own.endpoint, timeout=30.0) as client:
-        await client.put_many({f"/{each:04d}": b"v" * 100 for each in range(5000)}, atomic=False)
+        await client.put_many({f"/{each:04d}": b"v" * 100 for each in range(2000)}, atomic=False)
         for turn in range(30):
             with suppress(TimeoutError, EtcdError):
                 await asyncio.wait_for(client.rpc("/etcdserverpb.KV/Txn", reading), 0.002 * (1 + turn % 10))

@@ -11,6 +11,7 @@ import pytest
 from etcd_async import Client, Watch
 from etcd_async._transport.versions import orders_progress, parse_version
 from etcd_async.testing import EtcdServer, FaultProxy
+from tests.faults.support import STEADY
 from tests.support.live import metric, until
 from tests.support.members import binaries, members
 from tests.support.versions import number
@@ -44,7 +45,7 @@ class Mixture:
 async def cluster(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Mixture]:
     """One member of the newer of two releases, between two of the older one."""
     old, new = binaries(*request.param)
-    async with members([old, new, old], tmp_path) as cluster, AsyncExitStack() as stack:
+    async with members([old, new, old], tmp_path, *STEADY) as cluster, AsyncExitStack() as stack:
         proxies = [await stack.enter_async_context(FaultProxy(server.endpoint)) for server in cluster.servers]
         yield Mixture(cluster.servers, proxies)
 

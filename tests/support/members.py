@@ -46,8 +46,9 @@ class Members:
         servers: Those that run now, or ran last.
     """
 
-    def __init__(self, binaries: Sequence[Path], folder: Path, stack: AsyncExitStack) -> None:
+    def __init__(self, binaries: Sequence[Path], folder: Path, stack: AsyncExitStack, arguments: Sequence[str]) -> None:
         self._folder = folder
+        self._arguments = arguments
         self._stack = stack
         self._ports = Ports.pick_many(len(binaries))
         self.servers: list[EtcdServer] = [self._server(member, binary) for member, binary in enumerate(binaries)]
@@ -72,7 +73,7 @@ class Members:
             data_dir=self._folder / f"m{member}",
             ports=self._ports[member],
             initial_cluster=initial,
-            extra_args=_ARGUMENTS,
+            extra_args=(*_ARGUMENTS, *self._arguments),
             start_timeout=60.0,
             stop_timeout=_STOP_TIMEOUT,
         )
@@ -82,9 +83,9 @@ class Members:
 
 
 @asynccontextmanager
-async def members(binaries: Sequence[Path], folder: Path) -> AsyncIterator[Members]:
-    """Run a cluster with a member of each of *binaries*; its data is kept in *folder*."""
+async def members(binaries: Sequence[Path], folder: Path, *arguments: str) -> AsyncIterator[Members]:
+    """Run a cluster with a member of each of *binaries*, and *arguments*; its data is kept in *folder*."""
     async with AsyncExitStack() as stack:
-        cluster = Members(binaries, folder, stack)
+        cluster = Members(binaries, folder, stack, arguments)
         await asyncio.gather(*(server.start() for server in cluster.servers))
         yield cluster
