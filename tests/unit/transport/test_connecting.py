@@ -220,7 +220,7 @@ async def test_after_a_failure_the_next_attempt_waits_unless_the_deadline_is_soo
             await within(call(channel))
         assert not caught.value.is_down
         with pytest.raises(AttemptFailed, match="connection refused"):
-            await within(channel.unary(PATH, b"", deadline=time.monotonic() + 5), 1)
+            await within(channel.unary(PATH, b"", deadline=time.monotonic() + 5))
         waiting = call(channel)
         await asyncio.sleep(0)
         await asyncio.sleep(0)
@@ -234,7 +234,7 @@ async def test_nobody_waits_for_an_endpoint_that_was_never_reached() -> None:
     async with channel_to(f"http://127.0.0.1:{closed_port()}", backoff=SLOW) as channel:
         for _ in range(2):
             with pytest.raises(AttemptFailed, match="connection refused") as caught:
-                await within(call(channel), 1)
+                await within(call(channel))
             assert caught.value.is_down
 
 
@@ -247,7 +247,7 @@ async def test_nobody_waits_for_an_endpoint_that_is_down_for_longer_than_a_resta
         monkeypatch.setattr(connector, "RESTART_PATIENCE", 0.0)
         for _ in range(2):
             with pytest.raises(AttemptFailed, match="connection refused") as caught:
-                await within(call(channel), 1)
+                await within(call(channel))
             assert caught.value.is_down
 
 
@@ -318,7 +318,7 @@ async def test_aclose_is_bounded_when_the_peer_takes_nothing() -> None:
         await asyncio.sleep(0)
     started = time.monotonic()
     await within(channel.aclose())
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 8
     with pytest.raises(ClientClosed) as caught:
         await within(task)
     assert not caught.value.maybe_applied
