@@ -11,6 +11,7 @@ import pytest
 
 from etcd_async import Client, EtcdError, Unavailable, put, value, version
 from etcd_async import get as get_op
+from etcd_async._protocol import keepalive
 from etcd_async.testing import EtcdServer
 from tests.faults.support import QUICK, Baseline, outcome
 from tests.support.cutter import (
@@ -325,11 +326,18 @@ async def test_a_watch_cut_behind_every_single_byte_of_its_first_answers(
 @each_how
 @each_place(STREAM)
 async def test_a_lease_whose_renewals_are_cut_lives_on(
-    cutter: Cutter, client: Client, distant: Client, baseline: Baseline, place: Place, how: How
+    cutter: Cutter,
+    client: Client,
+    distant: Client,
+    baseline: Baseline,
+    place: Place,
+    how: How,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(keepalive, "RENEWALS_PER_TERM", 20)  # many, in a term that outlives a pause of the machine
     await baseline.take()
     cut = cutter.at(KEEP_ALIVE, place, how)
-    async with distant.lease(ttl=3) as lease:
+    async with distant.lease(ttl=10) as lease:
         await client.put("/leased", "v", lease=lease.id)
         await cut.made()
         await cutter.answers(KEEP_ALIVE, 2)

@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 import pytest
 
 from etcd_async import Client, Lease, Watch
+from etcd_async._protocol import keepalive, pulse
 from etcd_async.testing import EtcdServer, FaultProxy
 from tests.faults.support import QUICK
 from tests.support.live import forever, running, streams_started, take, until, within
@@ -21,6 +22,13 @@ async def server() -> AsyncIterator[EtcdServer]:
     """An etcd that is not killed here, so that it need not wait for the disk."""
     async with EtcdServer(extra_args=QUICK) as server:
         yield server
+
+
+@pytest.fixture(autouse=True)
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Renew often, in terms that outlive a pause of the machine, and give no stream up for one."""
+    monkeypatch.setattr(keepalive, "RENEWALS_PER_TERM", 15)
+    monkeypatch.setattr(pulse, "PATIENCE", 20.0)
 
 
 async def call_on(client: Client) -> None:
@@ -50,7 +58,7 @@ async def test_thousands_of_watches_and_leases_share_one_connection(
             return await stack.enter_async_context(distant.watch(f"/watched/{number}", timeout=60))
 
         async def lease(_: int) -> Lease:
-            return await stack.enter_async_context(distant.lease(ttl=9, on_loss="signal", timeout=60))
+            return await stack.enter_async_context(distant.lease(ttl=30, on_loss="signal", timeout=60))
 
         watches = await within(asyncio.gather(*map(watch, range(NUMBER))), 60)
         leases = await within(asyncio.gather(*map(lease, range(NUMBER))), 60)
