@@ -1,8 +1,8 @@
 """
 A process of its own that takes a lock: ``python holder.py endpoint name ttl [timeout]``.
 
-Each line that it writes is an event, when it happened (CLOCK_MONOTONIC, which all processes of a machine share), and
-the fencing token. It holds the lock until its standard input ends.
+Each line that it writes is an event, when it happened (CLOCK_MONOTONIC, which all processes of a machine share), the
+fencing token, and when the term ends as far as it knows. It holds the lock until its standard input ends.
 """
 
 import asyncio
@@ -10,11 +10,12 @@ import signal
 import sys
 import time
 
-from etcd_async import Client, EtcdError, LockLost, LockTimeout
+from etcd_async import Client, EtcdError, Lock, LockLost, LockTimeout
 
 
-def say(event: str, token: int = 0) -> None:
-    sys.stdout.write(f"{event} {time.monotonic()} {token}\n")
+def say(event: str, lock: Lock | None = None) -> None:
+    token, expires_at = (lock.fencing_token, lock._present.lease.expires_at) if lock else (0, 0.0)
+    sys.stdout.write(f"{event} {time.monotonic()} {token} {expires_at}\n")
     sys.stdout.flush()
 
 
@@ -33,11 +34,11 @@ async def hold(client: Client, name: str, ttl: float, timeout: float | None) -> 
     say("waiting")
     try:
         async with client.lock(name, ttl=ttl, timeout=timeout) as lock:
-            say("entered", lock.fencing_token)
+            say("entered", lock)
             try:
                 await end_of_input()
             except asyncio.CancelledError:
-                say("cancelled", lock.fencing_token)
+                say("cancelled", lock)
                 raise
     except LockLost:
         say("lost")

@@ -21,6 +21,7 @@ class Said:
     event: str
     at: float
     token: int
+    expires_at: float
 
 
 class Holder:
@@ -37,8 +38,8 @@ class Holder:
 
     async def next(self) -> Said:
         assert self.process.stdout is not None
-        event, at, token = (await self.process.stdout.readline()).decode().split()
-        return Said(event, float(at), int(token))
+        event, at, token, expires_at = (await self.process.stdout.readline()).decode().split()
+        return Said(event, float(at), int(token), float(expires_at))
 
     def release(self) -> None:
         """End its input: it leaves the lock."""

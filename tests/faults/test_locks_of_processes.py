@@ -15,9 +15,10 @@ from tests.faults.processes import Holder, Said, holder
 from tests.faults.support import start
 from tests.support.live import until, within
 
-pytestmark = [pytest.mark.faults, pytest.mark.slow]
+pytestmark = [pytest.mark.faults, pytest.mark.slow, pytest.mark.timeout(120)]
 
-TTL = 2.0
+TTL = 3.0
+LATE = 5.0  # how late a process may be that the machine has no time for
 
 
 async def until_contenders(client: Client, number: int) -> None:
@@ -51,7 +52,7 @@ async def test_a_lock_held_for_many_terms_is_entered_by_nobody_else(server: Etcd
         entered = await within(entering)
         assert entered.event == "entered"
         # The second may hear of it before the first has had the answer to its own request.
-        assert held.at + 10 < entered.at < left.at + 1
+        assert held.at + 10 < entered.at < left.at + LATE
         assert entered.token > held.token
 
 
@@ -60,7 +61,7 @@ async def test_a_killed_holder_makes_way_within_its_term(server: EtcdServer, cli
         killed_at = time.monotonic()
         first.process.kill()
         entered = await second.says("entered")
-        assert entered.at < killed_at + TTL + 2
+        assert entered.at < killed_at + TTL + LATE
         assert entered.token > held.token
 
 
@@ -73,7 +74,8 @@ async def test_a_holder_that_is_cut_off_is_stopped_before_the_next_one_enters(
         cancelled = await first.says("cancelled")
         entered = await second.says("entered")
         await first.says("lost")
-        assert cancelled.at < entered.at
+        assert cancelled.expires_at < entered.at  # and it is stopped then, unless its whole process is
+        assert cancelled.at < cancelled.expires_at + LATE
         assert cancelled.token == held.token < entered.token
 
 
@@ -85,7 +87,8 @@ async def test_a_holder_on_a_stopped_server_is_stopped_in_its_term(server: EtcdS
         paused_at = time.monotonic()
         cancelled = await first.says("cancelled")
         await server.resume()
-        assert cancelled.at < paused_at + TTL + 0.5
+        assert cancelled.expires_at < paused_at + TTL
+        assert cancelled.at < cancelled.expires_at + LATE
 
 
 async def test_a_waiter_whose_patience_ends_leaves_no_key(server: EtcdServer, client: Client) -> None:
