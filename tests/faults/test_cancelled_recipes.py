@@ -1,14 +1,15 @@
 """Recipes of coordination that are cancelled wherever they wait leave no key, no lease, no watch and no task behind."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 
 import pytest
 
-from etcd_async import BarrierFull, BarrierTimeout, Client, Isolation, Transaction
+from etcd_async import BarrierFull, Client, Isolation, Transaction
 from etcd_async.testing import EtcdServer
 from tests.faults.steps import Taker, Way, each_cancellation, freed, in_every_way
-from tests.faults.support import Baseline, start
+from tests.faults.support import Baseline, cancelled, start
 from tests.support.live import within
 
 pytestmark = pytest.mark.faults
@@ -145,7 +146,7 @@ async def test_a_waiter_cancelled_wherever_it_waits_leaves_nothing(
 
 
 async def two_of_three(client: Client) -> None:
-    async with client.double_barrier("held", 2, ttl=60, timeout=5):
+    async with client.double_barrier("held", 2, ttl=60, timeout=30):
         await client.get("/k")
 
 
@@ -158,16 +159,22 @@ async def test_a_member_cancelled_wherever_it_waits_leaves_nothing_and_holds_nob
     async with Client(server.endpoint) as other:
         await read(other)
 
-        async def partner() -> None:
-            with suppress(BarrierTimeout):
-                async with other.double_barrier("held", 2, ttl=60, timeout=0.3):
-                    await other.get("/k")
+        async def partner(inside: asyncio.Event) -> None:
+            async with other.double_barrier("held", 2, ttl=60):
+                inside.set()
+                await other.get("/k")
 
         @asynccontextmanager
         async def with_partner() -> AsyncIterator[None]:
-            task = start(partner())
+            inside = asyncio.Event()
+            task = start(partner(inside))
             yield
-            await within(task, 5)
+            with suppress(TimeoutError):
+                await within(inside.wait(), 0.3)
+            if inside.is_set():
+                await within(task)
+            else:
+                await cancelled(task)
 
         cancellations = each_cancellation(
             lambda: two_of_three(client), way, Baseline(client, server), scene=with_partner, more_than=3
