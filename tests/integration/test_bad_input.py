@@ -301,7 +301,7 @@ GOOD: dict[str, Act] = {
     "txn": lambda c: c.txn(when=[version("k") >= 1], then=[put("k", "v")]),
     "scan": lambda c: c.scan(prefix=""),
     "lease": lambda c: c.lease(5),
-    "watch": lambda c: c.watch("k", timeout=2),
+    "watch": lambda c: c.watch("k", timeout=60),
     "lock": lambda c: c.lock("x"),
     "campaign": lambda c: c.election("e").campaign(),
     "register": lambda c: c.register(named()),

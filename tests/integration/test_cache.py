@@ -122,9 +122,9 @@ async def test_a_slow_consumer_gets_the_last_change_of_each_key(
         first = asyncio.ensure_future(anext(changes))
         await until(_consumers(cache, 1))
         put = await client.put("/a/0", "first")
+        assert (await within(first)).revision == put.revision
         for number in range(30):
             put = await client.put(f"/a/{number % 3}", str(number))
-        await within(first)
         await within(cache.wait_for(put.revision))
         rest = [event async for event in _until(changes, put.revision)]
         assert len(rest) <= 13
@@ -165,6 +165,7 @@ async def test_it_lists_again_after_compaction(client: Client, etcd_server: Etcd
 async def test_listing_again_waits_for_a_server_and_so_does_who_waits_for_it(
     client: Client, etcd_server: EtcdServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(module, "_PATIENCE", 60)  # who waits does not read the keys itself
     refused, may_pass = asyncio.Event(), asyncio.Event()
     async with (
         FaultProxy(etcd_server.endpoint) as proxy,
@@ -248,7 +249,7 @@ async def test_when_the_watch_is_silent_the_keys_are_read_once_for_all_who_wait(
 async def test_what_could_not_be_entered_is_not_read(client: Client, dead_endpoint: str) -> None:
     async with Client(dead_endpoint, timeout=0.2) as nobody:
         cache = nobody.cache(prefix="/app/")
-        with pytest.raises(Unavailable):
+        with pytest.raises((Unavailable, DeadlineExceeded)):
             await cache.__aenter__()
         with pytest.raises(RuntimeError, match="enter the cache first"):
             cache.get("/app/a")

@@ -25,6 +25,7 @@ from etcd_async import (
 )
 from etcd_async.crypto import Encryption, Keyring
 from etcd_async.kv import KV
+from etcd_async.recipes import reencryption
 from etcd_async.testing import EtcdServer
 from tests.support.live import take, within
 
@@ -217,20 +218,21 @@ async def test_big_values_leave_the_loop_alone(secret: Client) -> None:
 
 
 async def test_a_watch_cancelled_while_it_opens_a_batch_loses_nothing(secret: Client) -> None:
-    async with secret.watch(prefix="/s/") as watch:
+    async with asyncio.timeout(30), secret.watch(prefix="/s/") as watch:
         for number in range(3):
             await secret.put("/s/big", bytes(1_000_000) + bytes([number]))
         seen: list[int] = []
         turns = 0
         while len(seen) < 3:
             task = asyncio.create_task(watch.next_batch())
-            for _ in range(turns % 40):
+            for _ in range(turns):
                 await asyncio.sleep(0)
             turns += 1
             task.cancel()
-            await within(asyncio.wait([task]))
+            await asyncio.wait([task])
             if not task.cancelled():
                 seen += [event.kv.value[-1] for event in task.result().events]
+                turns = 0
     assert seen == [0, 1, 2]
 
 
@@ -303,8 +305,11 @@ async def test_plain_values_from_before_can_be_migrated(client: Client, etcd_ser
         assert [kv.value for kv in await strict.range(prefix="/s/")] == [b"1", b""]
 
 
-async def test_two_rotations_at_once_while_fifty_tasks_write(client: Client, secret: Client, ring: Keyring) -> None:
+async def test_two_rotations_at_once_while_fifty_tasks_write(
+    client: Client, secret: Client, ring: Keyring, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Every value stays readable, no write is lost, and none is left under an old key."""
+    monkeypatch.setattr(reencryption, "_MOST_PASSES", 100)  # each change of the primary key may take two
     keys = [f"/s/{number:02}" for number in range(50)]
     await secret.put_many(dict.fromkeys(keys, "0"))
     old = ring.primary
