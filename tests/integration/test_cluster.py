@@ -22,6 +22,8 @@ from etcd_async.testing import EtcdCluster, EtcdServer, FaultProxy, Ports
 from tests.faults.support import STEADY
 from tests.support.live import caught_up, lose_answer
 
+pytestmark = pytest.mark.timeout(120)  # elections, and members that start, can take long
+
 T = TypeVar("T")
 UNUSED = "http://127.0.0.1:1"  # nobody listens there, and nobody has to
 

@@ -6,6 +6,8 @@ from etcd_async.testing import EtcdServer
 from tests.integration.compatibility import ROWS, Row
 from tests.support.versions import VERSIONS
 
+pytestmark = pytest.mark.timeout(120)
+
 
 @pytest.mark.usefixtures("client")  # no lease that expires meanwhile, which would be a revision
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.observe.__name__)

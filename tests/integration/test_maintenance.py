@@ -29,6 +29,8 @@ from tests.faults.auth import ANN_PASSWORD, ROOT_PASSWORD, enable_auth
 from tests.faults.support import STEADY
 from tests.support.live import caught_up, metric, until, until_versioned, within
 
+pytestmark = pytest.mark.timeout(120)  # elections, and members that start, can take long
+
 KIB, MIB = 1024, 1024 * 1024
 Call = Callable[[Client], Awaitable[object]]
 

@@ -8,6 +8,8 @@ import pytest
 from etcd_async.testing import EtcdCluster, EtcdStartFailed, Ports, ports
 from tests.unit.testing.support import exists, get, put
 
+pytestmark = pytest.mark.timeout(120)  # elections, and members that start, can take long
+
 
 @pytest.fixture(scope="module")
 def started() -> Iterator[EtcdCluster]:

@@ -54,4 +54,4 @@ def assert_ends(pid: int) -> None:
     except ProcessLookupError:
         return
     with os.fdopen(handle) as process:
-        assert select.select([process], [], [], 10)[0], f"process {pid} still runs"
+        assert select.select([process], [], [], 30)[0], f"process {pid} still runs"
