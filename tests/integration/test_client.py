@@ -81,6 +81,7 @@ async def test_a_client_is_opened_in_one_task_and_closed_in_another(etcd_server:
         await asyncio.create_task(client.aclose())
 
 
+@pytest.mark.timeout(240)  # a test run of its own
 def test_a_client_lives_in_fixtures_of_anyios_plugin_and_of_pytest_asyncio(
     pytester: pytest.Pytester, etcd_server: EtcdServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,7 +4,6 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import aclosing
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -67,6 +66,22 @@ async def minor(client: Client) -> int:
     return int((await client.maintenance.status()).version.split(".")[1])
 
 
+async def agreed_leader(cluster: EtcdCluster) -> EtcdServer:
+    """Wait until all members name one leader, as they do some time after a change, and return it."""
+    leader = cluster[0]
+
+    async def is_agreed() -> bool:
+        nonlocal leader
+        stati = [await client.maintenance.status(endpoint) for endpoint in cluster.endpoints]
+        leading = [member for member, status in zip(cluster, stati, strict=True) if status.is_leader]
+        leader = leading[0] if leading else leader
+        return len(leading) == 1 and len({status.leader for status in stati}) == 1
+
+    async with Client(cluster.endpoints) as client:
+        await until(is_agreed, 30)
+    return leader
+
+
 async def fill(client: Client, number: int, size: int = 20 * KIB) -> None:
     for index in range(number):
         await client.put(f"/fill/{index:03}", os.urandom(size))
@@ -74,11 +89,11 @@ async def fill(client: Client, number: int, size: int = 20 * KIB) -> None:
 
 async def test_each_member_named_tells_of_itself(many: Client, cluster: EtcdCluster) -> None:
     written = (await many.put("/k", "v")).revision
+    leading = await agreed_leader(cluster)
     await caught_up(cluster.endpoints)
     found = {endpoint: await many.maintenance.status(endpoint) for endpoint in cluster.endpoints}
     ids = {url: member.id for member in await many.cluster.list() for url in member.client_urls}
     assert {endpoint: status.member_id for endpoint, status in found.items()} == ids
-    leading = await cluster.leader()
     assert [endpoint for endpoint, status in found.items() if status.is_leader] == [leading.endpoint]
     assert {status.leader for status in found.values()} == {ids[leading.endpoint]}
     assert len({status.cluster_id for status in found.values()}) == 1
@@ -175,25 +190,21 @@ async def test_a_hash_of_what_is_not_there_is_an_error(one: Client) -> None:
         await one.maintenance.hash_kv(revision=newest.revision + 100)
 
 
-async def leads(cluster: EtcdCluster, name: str) -> bool:
-    """Tell whether that member leads; the one before may say for a moment that it still does."""
-    return (await cluster.leader()).name == name
-
-
 async def test_leadership_goes_where_it_is_sent(many: Client, cluster: EtcdCluster) -> None:
     for member in await many.cluster.list():
         await many.maintenance.move_leader(member.id, timeout=20)
-        await until(partial(leads, cluster, member.name))
+        assert (await agreed_leader(cluster)).name == member.name
         await many.maintenance.move_leader(member.id)  # is there already
 
 
 async def test_leadership_moves_for_a_client_that_only_knows_a_follower(cluster: EtcdCluster) -> None:
-    leader = await cluster.leader()
+    leader = await agreed_leader(cluster)
     follower, other = (member for member in cluster if member is not leader)
     async with Client(follower.endpoint) as client:
         target = (await client.maintenance.status(other.endpoint)).member_id
         await client.maintenance.move_leader(target, timeout=20)
         assert (await client.maintenance.status(other.endpoint)).is_leader
+        await agreed_leader(cluster)  # the follower is the only one that the client can ask
         with pytest.raises(MemberError, match="bad leader transferee"):
             await client.maintenance.move_leader(99)
 
