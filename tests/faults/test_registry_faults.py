@@ -17,7 +17,7 @@ from tests.faults.support import QUICK, start
 from tests.faults.witness import witnessing
 from tests.support.live import take, until, within
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(180)]
 
 REGISTERED = Path(__file__).with_name("registered.py")
 ROOT = REGISTERED.parents[2]
