@@ -78,6 +78,6 @@ async def used(use: Use, made: Any) -> None:
 async def test_a_closed_client_can_not_be_entered(etcd_server: EtcdServer) -> None:
     client = Client(etcd_server.endpoint)
     async with client, client:  # what `connect` returned may be entered, too
-        assert await client.count(prefix="") == 0
+        await client.put("/entered/twice", "v")
     with pytest.raises(ClientClosed):
         await client.__aenter__()
