@@ -52,6 +52,7 @@ class Cluster:
 
     Args:
         binaries: The etcds to run, the members' in turn; by default that of `repaired` for all.
+        elections: Arguments that say how soon a leader is missed.
 
     Attributes:
         servers: The members.
@@ -59,11 +60,14 @@ class Cluster:
         versions: Of etcd, each member's.
     """
 
-    def __init__(self, binaries: Sequence[str | os.PathLike[str]] = ()) -> None:
+    def __init__(
+        self, binaries: Sequence[str | os.PathLike[str]] = (), *, elections: Sequence[str] = _ELECTIONS
+    ) -> None:
         self.servers: list[Member] = []
         self.proxies: list[FaultProxy] = []
         self._binaries = list(islice(cycle(binaries or [repaired()]), SIZE))
         self.versions = [EtcdServer(binary=binary).version for binary in self._binaries]
+        self._elections = elections
         self._gates: list[Gate] = []
         self._admins: list[Client] = []
         self._stack = AsyncExitStack()
@@ -160,7 +164,11 @@ class Cluster:
                 name=f"m{member}",
                 ports=ports[member],
                 initial_cluster=initial,
-                extra_args=[*arguments(self.versions[member]), f"--initial-advertise-peer-urls={gate.url}"],
+                extra_args=[
+                    *self._elections,
+                    *arguments(self.versions[member]),
+                    f"--initial-advertise-peer-urls={gate.url}",
+                ],
                 fsync=True,
             )
             stack.push_async_exit(partial(_end, server))
@@ -176,11 +184,11 @@ async def _end(
 
 
 def arguments(version: str) -> list[str]:
-    """Return how a member of this version is to be run: elections in half a second, and no write forgotten."""
+    """Return how a member of this version is to be run: it tells progress often, and forgets no write."""
     number = numbers(version)
     name = "--watch-progress-notify-interval" if number >= (3, 6) else "--experimental-watch-progress-notify-interval"
     progress = [f"{name}=500ms"] if number >= (3, 5) else []
-    return [*_ELECTIONS, *progress, *(UNFORGETFUL if number < _FIRST_UNFORGETFUL else ())]
+    return [*progress, *(UNFORGETFUL if number < _FIRST_UNFORGETFUL else ())]
 
 
 def repaired() -> Path | None:
