@@ -41,7 +41,7 @@ class Program:
         assert self._process is not None
         assert self._process.stdin is not None
         self._process.stdin.close()
-        _, complaints = await within(self._process.communicate(), 20)
+        _, complaints = await within(self._process.communicate(), 60)
         assert (self._process.returncode, complaints.decode()) == (0, "")
 
 

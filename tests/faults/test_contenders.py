@@ -40,7 +40,7 @@ async def until_turns(client: Client, seconds: float) -> None:
     await until(has_spoken, seconds)
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(400)
 async def test_never_two_holders_growing_tokens_nothing_left_and_nobody_starved(
     server: EtcdServer, client: Client
 ) -> None:
@@ -69,7 +69,8 @@ async def test_never_two_holders_growing_tokens_nothing_left_and_nobody_starved(
         assert contest.faults == []
         assert contest.tokens == sorted(set(contest.tokens))
         assert len(contest.turns) == CONTENDERS
-        assert min(contest.turns.values()) * 4 > sum(contest.turns.values()) / CONTENDERS
+        # Whoever was killed more often than others, and took its time to start anew, had fewer turns.
+        assert min(contest.turns.values()) * 10 > sum(contest.turns.values()) / CONTENDERS
     assert len(lock.tokens) > 5 * CONTENDERS
 
 
