@@ -139,7 +139,7 @@ async def test_a_service_stays_far_beyond_its_term(client: Client) -> None:
 
 async def test_a_dead_service_disappears_with_its_lease(client: Client, etcd_server: EtcdServer) -> None:
     dying = Client(etcd_server.endpoint)
-    await dying.register(BILLING, ttl=2).__aenter__()
+    await dying.register(BILLING, ttl=3).__aenter__()
     async with client.watch_service("billing") as changes:
         assert await take(changes, 1) == [ServiceChange("added", BILLING)]
         await dying.aclose()
@@ -262,7 +262,7 @@ async def test_a_registration_left_while_it_heals_leaves_nothing(
         await go_on.wait()
         return result
 
-    async with client.register(BILLING, ttl=2) as registration:
+    async with client.register(BILLING, ttl=30) as registration:
         monkeypatch.setattr(client, "txn", slow_txn)
         await client.leases.revoke(registration.lease_id)
         await within(has_put.wait())
