@@ -253,7 +253,7 @@ async def test_a_silent_member_costs_a_part_of_the_time_only(place: Path) -> Non
         for _ in range(2):  # whichever of the two is first in turn
             saved = await within(client.maintenance.snapshot(place, timeout=4))
             assert saved.endpoint == good
-        assert watch.seconds < 4
+        assert watch.seconds < 6  # half of the time, twice, if it was the first in turn both times
     assert len(requests) == 2
 
 

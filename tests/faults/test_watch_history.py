@@ -12,7 +12,7 @@ from etcd_async.testing import EtcdServer, FaultProxy
 from tests.faults.support import KIB, MIB, in_turn, start
 from tests.support.live import running, within
 
-pytestmark = [pytest.mark.faults, pytest.mark.slow, pytest.mark.timeout(150)]
+pytestmark = [pytest.mark.faults, pytest.mark.slow, pytest.mark.timeout(300)]
 
 REVISIONS = 20_000
 PILE = 100_000
@@ -81,14 +81,15 @@ async def pile_up(writer: Client) -> None:
     await in_turn(write, range(0, PILE, PUTS_PER_TXN), workers=16)
 
 
-async def gets(client: Client, while_running: asyncio.Task[None] | None = None) -> list[float]:
-    """Time a hundred gets, and go on for as long as something else does."""
-    times: list[float] = []
-    while len(times) < 100 or (while_running is not None and not while_running.done()):
-        begin = time.perf_counter()
-        await client.get("/other", timeout=30)
-        times.append(time.perf_counter() - begin)
-    return times
+async def gets(*clients: Client, while_running: asyncio.Task[None] | None = None) -> list[float]:
+    """Return the median of each client's time for a get: of a hundred in turn, and for as long as something goes on."""
+    times: list[list[float]] = [[] for _ in clients]
+    while len(times[0]) < 100 or (while_running is not None and not while_running.done()):
+        for client, own in zip(clients, times, strict=True):
+            begin = time.perf_counter()
+            await client.get("/other", timeout=30)
+            own.append(time.perf_counter() - begin)
+    return [statistics.median(own) for own in times]
 
 
 async def test_a_sleeping_consumer_costs_bounded_memory_and_slows_no_get(server: EtcdServer, client: Client) -> None:
@@ -108,24 +109,25 @@ async def test_a_sleeping_consumer_costs_bounded_memory_and_slows_no_get(server:
 
     async with (
         Client(server.endpoint) as writer,
+        Client(server.endpoint) as bystander,
         client.watch(prefix="/pile/") as watch,
         running(consume(watch)) as consumer,
     ):
-        before = statistics.median(await gets(client))
+        await gets(client, bystander)
         tracemalloc.start()
         try:
             writing = start(pile_up(writer))
-            during = statistics.median(await gets(client, writing))
+            during, normal_then = await gets(client, bystander, while_running=writing)
             await within(writing, 1)
             _, peak = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
-        after = statistics.median(await gets(client))
+        after, normal = await gets(client, bystander)
         awake.set()
-        events = await within(consumer, 60)
+        events = await within(consumer, 120)
     assert peak < 64 * MIB
-    # The writer keeps the same etcd and the same loop busy meanwhile; a get behind the pile would take seconds.
-    assert during < 20 * before + 0.1
-    assert after < 5 * before + 0.02
+    # The writer keeps the same etcd and the same loop busy, for both alike; a get behind the pile would take seconds.
+    assert during < 3 * normal_then + 0.02
+    assert after < 3 * normal + 0.02
     assert sorted(event.kv.key for event in events) == [f"/pile/{number:06}".encode() for number in range(PILE)]
     assert [event.revision for event in events] == sorted(event.revision for event in events)
