@@ -26,6 +26,9 @@ from etcd_async.testing import EtcdServer
 from tests.integration.configurations import LARGE, said
 from tests.support.live import running, until, within
 
+# Thousands of keys, over and over: on a busy machine some of it takes a good part of a minute.
+pytestmark = pytest.mark.timeout(240)
+
 
 async def test_a_watcher_and_readers_never_see_a_mixture_of_a_thousand_leaves(
     client: Client, etcd_server: EtcdServer, source: ConfigSource
