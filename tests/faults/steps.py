@@ -2,15 +2,16 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import Any, Final, Literal, TypeAlias, get_args
 
 import anyio
 import pytest
 
 from etcd_async import Client
+from etcd_async.testing import EtcdServer
 from tests.faults.support import Baseline, start
-from tests.support.live import until, within
+from tests.support.live import watchers, within
 
 Way: TypeAlias = Literal["waiting", "answered", "scope"]
 """
@@ -125,20 +126,24 @@ Taker: TypeAlias = Callable[[Client], Awaitable[Callable[[], Awaitable[None]]]]
 
 
 @asynccontextmanager
-async def freed(client: Client, taker: Taker) -> AsyncIterator[None]:
-    """Have *taker* stand in the way until somebody waits for what is ``held``, and then make way."""
+async def freed(server: EtcdServer, client: Client, taker: Taker) -> AsyncIterator[None]:
+    """Have *taker* stand in the way until somebody waits for what is ``held``, or the body is over; then make way."""
     release = await taker(client)
+    over = asyncio.Event()
+
+    async def has_waiter() -> bool:
+        if queue := await client.count(prefix="held/"):
+            return queue == 2
+        return await watchers(server) > 0  # of a barrier, which has no queue
 
     async def give_way() -> None:
-        async def has_waiter() -> bool:
-            return await client.count(prefix="held/") == 2
-
-        with suppress(TimeoutError):
-            await until(has_waiter, 0.2)
+        while not over.is_set() and not await has_waiter():
+            pass
         await release()
 
     task = start(give_way())
     try:
         yield
     finally:
+        over.set()
         await within(task)

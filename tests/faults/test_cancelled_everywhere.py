@@ -118,7 +118,7 @@ async def test_a_waiter_cancelled_wherever_it_waits_leaves_nothing(
             lambda: lock_scope(client),
             way,
             Baseline(client, server),
-            scene=lambda: freed(other, take_lock),
+            scene=lambda: freed(server, other, take_lock),
             more_than=5,
         )
         async for _ in cancellations:
