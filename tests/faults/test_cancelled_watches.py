@@ -7,7 +7,7 @@ from etcd_async.testing import EtcdServer, FaultProxy
 from tests.faults.support import Baseline, cancelled, start
 from tests.support.live import take, turns, within
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(180)]
 
 TIMES = 200
 
