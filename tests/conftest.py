@@ -20,8 +20,12 @@ LOOPS: dict[str, tuple[str, dict[str, Any]]] = {
     "uvloop": ("asyncio", {"use_uvloop": True}),
 }
 
-# A busy machine is no failure; pytest-timeout ends a test that hangs.
-hypothesis.settings.register_profile("etcd_async", deadline=None, print_blob=True)
+# A busy machine is no failure; pytest-timeout ends a test that hangs. And each run tries the same examples, so that a
+# change fails by its own doing only; --hypothesis-profile=explore, and tests/fuzz, look for what nobody has thought of.
+hypothesis.settings.register_profile(
+    "explore", deadline=None, print_blob=True, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.register_profile("etcd_async", hypothesis.settings.get_profile("explore"), derandomize=True)
 hypothesis.settings.load_profile("etcd_async")
 
 
