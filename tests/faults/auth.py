@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from etcd_async import Client
 from etcd_async.testing import EtcdServer
-from tests.faults.support import QUICK
+from tests.faults.support import QUICK, UNFORGETFUL
 from tests.support.live import metric
 
 ROOT_PASSWORD = "correct horse battery staple"
@@ -30,7 +30,7 @@ async def enable_auth(client: Client, *, with_passwords: bool = True) -> None:
 @asynccontextmanager
 async def guarded_server(*arguments: str) -> AsyncIterator[EtcdServer]:
     """A server with `enable_auth` done, whose passwords are cheap to check."""
-    async with EtcdServer(extra_args=(*QUICK, "--bcrypt-cost=4", *arguments)) as server:
+    async with EtcdServer(extra_args=(*QUICK, *UNFORGETFUL, "--bcrypt-cost=4", *arguments)) as server:
         async with Client(server.endpoint) as client:
             await enable_auth(client)
         yield server
