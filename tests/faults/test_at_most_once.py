@@ -47,6 +47,7 @@ async def cut_requests(proxy: FaultProxy, client: Client, number: int) -> None:
     await proxy.until(lambda proxy: proxy.accepted > accepted)
 
 
+@pytest.mark.judged
 @pytest.mark.parametrize("fault", [lose_answers, cut_requests])
 async def test_300_puts_whose_answers_get_lost_are_applied_at_most_once(
     server: EtcdServer, proxy: FaultProxy, client: Client, distant: Client, fault: Fault
@@ -118,6 +119,7 @@ def write_in_txn(client: Client, key: str) -> Awaitable[object]:
     return client.txn(then=[put(key, "v"), put(f"{key}/beside", "v")], timeout=20)
 
 
+@pytest.mark.judged
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("write", [put_once, create_in_txn, write_in_txn])
 async def test_500_writes_whose_replies_are_dropped_at_random_are_applied_at_most_once(
@@ -142,6 +144,7 @@ async def test_500_writes_whose_replies_are_dropped_at_random_are_applied_at_mos
     assert unsure >= WORKERS
 
 
+@pytest.mark.judged
 @pytest.mark.parametrize("seed", SEEDS)
 async def test_500_compare_and_swaps_whose_replies_are_dropped_at_random_are_applied_at_most_once(
     proxy: FaultProxy, client: Client, distant: Client, seed: int

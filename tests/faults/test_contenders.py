@@ -40,6 +40,7 @@ async def until_turns(client: Client, seconds: float) -> None:
     await until(has_spoken, seconds)
 
 
+@pytest.mark.judged
 @pytest.mark.timeout(400)
 async def test_never_two_holders_growing_tokens_nothing_left_and_nobody_starved(
     server: EtcdServer, client: Client

@@ -90,6 +90,7 @@ async def meet(client: Client, name: bytes, recipe: str, plan: Plan, chance: ran
         task.result()
 
 
+@pytest.mark.judged
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("recipe", ["rwlock", "semaphore"])
 @given(st.lists(plans, min_size=2, max_size=12), st.integers(0, 99))
@@ -161,6 +162,7 @@ def rounds_of(events: Iterable[Event], name: bytes) -> list[set[bytes]]:
     return rounds
 
 
+@pytest.mark.judged
 @pytest.mark.timeout(240)
 @given(st.lists(visits, min_size=3, max_size=9))
 @settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -108,6 +108,7 @@ async def test_a_silent_server_is_waited_for_by_all_that_follow(server: EtcdServ
             assert not following.done()
 
 
+@pytest.mark.judged
 async def test_a_large_change_through_cuts_is_whole_or_not_there(server: EtcdServer) -> None:
     chance = random.Random(3)
     values = [{f"leaf{number:03}": [round, number] for number in range(300)} for round in range(8)]

@@ -42,6 +42,7 @@ async def holder_and_waiter(
             yield first, held, second
 
 
+@pytest.mark.judged
 async def test_a_lock_held_for_many_terms_is_entered_by_nobody_else(server: EtcdServer, client: Client) -> None:
     async with holder_and_waiter(server, client, server.endpoint) as (first, held, second):
         entering = start(second.next())
@@ -65,6 +66,7 @@ async def test_a_killed_holder_makes_way_within_its_term(server: EtcdServer, cli
         assert entered.token > held.token
 
 
+@pytest.mark.judged
 @pytest.mark.parametrize("direction", ["both", "to_client", "to_server"])
 async def test_a_holder_that_is_cut_off_is_stopped_before_the_next_one_enters(
     server: EtcdServer, proxy: FaultProxy, client: Client, direction: Direction

@@ -95,6 +95,7 @@ class QueueJudge:
             self.faults.append(f"{key!r} {fault}")
 
 
+@pytest.mark.judged
 @pytest.mark.slow
 @pytest.mark.timeout(240)
 async def test_every_item_is_done_once_although_producers_and_consumers_are_killed(

@@ -146,6 +146,7 @@ class Churn:
         return f"10.0.0.1:{self._number}"
 
 
+@pytest.mark.judged
 @pytest.mark.slow
 @pytest.mark.timeout(240)
 async def test_a_watch_of_a_service_that_is_cut_again_and_again_misses_and_repeats_nothing(

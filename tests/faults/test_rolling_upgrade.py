@@ -87,6 +87,7 @@ async def enter(client: Client) -> int:
         return lock.fencing_token
 
 
+@pytest.mark.judged
 async def test_a_client_lives_through_an_upgrade_over_two_releases(tmp_path: Path) -> None:
     old, *newer = binaries("3.5", "3.6", "3.7")
     stop = asyncio.Event()

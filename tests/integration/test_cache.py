@@ -282,6 +282,7 @@ async def test_times_to_wait_are_checked(client: Client, timeout: Any) -> None:
                 await wait
 
 
+@pytest.mark.judged
 async def test_random_changes_and_cuts_end_equal_to_the_store(client: Client, etcd_server: EtcdServer) -> None:
     chance = random.Random(7)
     async with (

@@ -30,6 +30,7 @@ from tests.support.live import running, until, within
 pytestmark = pytest.mark.timeout(240)
 
 
+@pytest.mark.judged
 async def test_a_watcher_and_readers_never_see_a_mixture_of_a_thousand_leaves(
     client: Client, etcd_server: EtcdServer, source: ConfigSource
 ) -> None:

@@ -305,6 +305,7 @@ async def test_plain_values_from_before_can_be_migrated(client: Client, etcd_ser
         assert [kv.value for kv in await strict.range(prefix="/s/")] == [b"1", b""]
 
 
+@pytest.mark.judged
 async def test_two_rotations_at_once_while_fifty_tasks_write(
     client: Client, secret: Client, ring: Keyring, monkeypatch: pytest.MonkeyPatch
 ) -> None:

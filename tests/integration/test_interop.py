@@ -122,6 +122,7 @@ async def test_the_lock_goes_round_in_the_order_of_arrival(client: Client, go: G
     assert room.came == [*keys]
 
 
+@pytest.mark.judged
 async def test_nobody_holds_the_lock_beside_another(client: Client, go: Go) -> None:
     room = Room()
 
@@ -257,6 +258,7 @@ async def has_come(client: Client, room: Room, number: int) -> bool:
     return len(room.came) == number
 
 
+@pytest.mark.judged
 async def test_nobody_reads_or_writes_beside_a_writer(client: Client, go: Go) -> None:
     room, ours = Room(), client.rwlock("x")
 
@@ -364,6 +366,7 @@ async def test_a_killed_member_of_go_counts_as_having_left(client: Client, go: G
 # Memory, and copies.
 
 
+@pytest.mark.judged
 async def test_transactions_of_both_lose_no_increment(client: Client, go: Go) -> None:
     await client.put("x", "0")
 

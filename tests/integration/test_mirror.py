@@ -203,6 +203,7 @@ async def test_a_target_that_is_away_is_waited_for(client: Client, etcd_server: 
         assert await copy_of(client, "/b/") == {b"1": b"x"}
 
 
+@pytest.mark.judged
 @pytest.mark.parametrize("checkpoint", [None, "/mirror"])
 async def test_random_changes_and_cuts_on_both_sides_end_equal(
     client: Client, etcd_server: EtcdServer, monkeypatch: pytest.MonkeyPatch, checkpoint: str | None

@@ -45,6 +45,7 @@ class Traffic:
         self._writing -= 1
 
 
+@pytest.mark.judged
 @pytest.mark.parametrize("has_lease", [False, True])
 async def test_the_value_has_exactly_one_of_its_names_at_every_revision(client: Client, has_lease: bool) -> None:
     traffic = Traffic(client, writers=4)

@@ -21,6 +21,7 @@ from tests.support.live import within
 numbers = itertools.count()
 
 
+@pytest.mark.judged
 async def test_a_bank_with_many_clients_at_once_keeps_its_sum_at_every_revision(
     client: Client, etcd_server: EtcdServer
 ) -> None:
@@ -91,6 +92,7 @@ programs = st.builds(
 )
 
 
+@pytest.mark.judged
 @given(st.lists(st.lists(programs, min_size=1, max_size=4), min_size=2, max_size=6))
 @pytest.mark.timeout(300)
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
