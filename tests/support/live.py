@@ -5,27 +5,30 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from etcd_async import Client
 from etcd_async.testing import EtcdServer, FaultProxy
 
 T = TypeVar("T")
 
+PATIENCE: Final = 20.0
+"""Seconds until a test takes what it waits for to be missing; who promises a time says so itself."""
 
-async def within(awaitable: Awaitable[T], seconds: float = 10.0) -> T:
+
+async def within(awaitable: Awaitable[T], seconds: float = PATIENCE) -> T:
     """Return what *awaitable* does, or fail after *seconds*."""
     async with asyncio.timeout(seconds):
         return await awaitable
 
 
-async def take(source: AsyncIterator[T], number: int, seconds: float = 10.0) -> list[T]:
+async def take(source: AsyncIterator[T], number: int, seconds: float = PATIENCE) -> list[T]:
     """Return the next *number* items of *source*, or fail after *seconds*."""
     async with asyncio.timeout(seconds):
         return [await anext(source) for _ in range(number)]
 
 
-async def until(check: Callable[[], Awaitable[bool]], seconds: float = 10.0) -> None:
+async def until(check: Callable[[], Awaitable[bool]], seconds: float = PATIENCE) -> None:
     """Ask *check*, which is a round trip to the server, again and again until it says yes."""
     async with asyncio.timeout(seconds):
         while not await check():
