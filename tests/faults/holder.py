@@ -2,7 +2,8 @@
 A process of its own that takes a lock: ``python holder.py endpoint name ttl [timeout]``.
 
 Each line that it writes is an event, when it happened (CLOCK_MONOTONIC, which all processes of a machine share), the
-fencing token, and when the term ends as far as it knows. It holds the lock until its standard input ends.
+fencing token, when the term ends as far as it knows, and for how long it held the lock beyond that. It holds the lock
+until its standard input ends.
 """
 
 import asyncio
@@ -11,11 +12,37 @@ import sys
 import time
 
 from etcd_async import Client, EtcdError, Lock, LockLost, LockTimeout
+from tests.support.live import running
 
 
-def say(event: str, lock: Lock | None = None) -> None:
-    token, expires_at = (lock.fencing_token, lock._present.lease.expires_at) if lock else (0, 0.0)
-    sys.stdout.write(f"{event} {time.monotonic()} {token} {expires_at}\n")
+class Stay:
+    """
+    The time in a lock.
+
+    Attributes:
+        overdue: Seconds beyond the term, in hundredths that this process has seen pass: where the machine has no time
+            for it, it can't leave either.
+    """
+
+    def __init__(self, lock: Lock) -> None:
+        self.token = lock.fencing_token
+        self.overdue = 0.0
+        self._lease = lock._present.lease
+
+    @property
+    def expires_at(self) -> float:
+        return self._lease.expires_at
+
+    async def go(self) -> None:
+        while True:
+            await asyncio.sleep(0.01)
+            if time.monotonic() > self.expires_at:
+                self.overdue += 0.01
+
+
+def say(event: str, stay: Stay | None = None) -> None:
+    token, expires_at, overdue = (stay.token, stay.expires_at, stay.overdue) if stay else (0, 0.0, 0.0)
+    sys.stdout.write(f"{event} {time.monotonic()} {token} {expires_at} {overdue}\n")
     sys.stdout.flush()
 
 
@@ -34,11 +61,13 @@ async def hold(client: Client, name: str, ttl: float, timeout: float | None) -> 
     say("waiting")
     try:
         async with client.lock(name, ttl=ttl, timeout=timeout) as lock:
-            say("entered", lock)
+            stay = Stay(lock)
+            say("entered", stay)
             try:
-                await end_of_input()
+                async with running(stay.go()):
+                    await end_of_input()
             except asyncio.CancelledError:
-                say("cancelled", lock)
+                say("cancelled", stay)
                 raise
     except LockLost:
         say("lost")

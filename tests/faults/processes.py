@@ -22,6 +22,7 @@ class Said:
     at: float
     token: int
     expires_at: float
+    overdue: float
 
 
 class Holder:
@@ -38,8 +39,8 @@ class Holder:
 
     async def next(self) -> Said:
         assert self.process.stdout is not None
-        event, at, token, expires_at = (await self.process.stdout.readline()).decode().split()
-        return Said(event, float(at), int(token), float(expires_at))
+        event, at, token, *term = (await self.process.stdout.readline()).decode().split()
+        return Said(event, float(at), int(token), *map(float, term))
 
     def release(self) -> None:
         """End its input: it leaves the lock."""
