@@ -280,12 +280,13 @@ async def test_a_member_whose_key_is_lost_is_told(client: Client) -> None:
 
 
 async def test_a_waiter_whose_lease_is_lost_fails_at_once(client: Client) -> None:
-    async with running(client.double_barrier("x", 2, ttl=60).enter()) as waiter:
+    waiter = client.double_barrier("x", 2, ttl=600)  # so long that it hears of the end by its key
+    async with running(waiter.enter()) as waiting:
         await until_keys(client, "x/waiters/", 1)
         (lease,) = await client.leases.list()
         await client.leases.revoke(lease)
         with pytest.raises(BarrierLost):
-            await within(waiter)
+            await within(waiting)
     assert await nothing_left(client)
 
 

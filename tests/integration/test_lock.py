@@ -11,7 +11,7 @@ from etcd_async.recipes.lock import Lock
 from etcd_async.testing import EtcdServer
 from etcd_async.wire import LockRequest, UnlockRequest
 from tests.integration.support import TERM, lease_of_key, nothing_left, until_expired, until_keys
-from tests.support.live import forever, running, take, until, within
+from tests.support.live import forever, running, take, turns, until, within
 
 
 async def test_the_body_runs_with_the_lock_and_nothing_stays_behind(client: Client) -> None:
@@ -201,10 +201,9 @@ async def test_a_waiter_cancelled_at_any_point_leaves_no_key_and_no_lease(client
         async with client.lock("x", ttl=10):
             await forever()
 
-    for turns in range(0, 120, 3):
+    for number in range(0, 120, 3):
         async with running(wait()):
-            for _ in range(turns):
-                await asyncio.sleep(0)  # some turns of the loop further each time
+            await turns(number)  # some turns of the loop further each time
     assert await nothing_left(client)
 
 
@@ -328,7 +327,7 @@ async def test_the_release_of_a_lost_lock_leaves_the_next_holder_alone(client: C
 
 async def test_a_waiter_whose_lease_is_lost_fails_at_once(client: Client) -> None:
     async def wait() -> None:
-        async with client.lock("x", ttl=60):  # so long that it hears of the end by its key
+        async with client.lock("x", ttl=600):  # so long that it hears of the end by its key
             pytest.fail("entered a lock that another holds")
 
     async with client.lock("x", ttl=30) as lock, running(wait()) as waiter:

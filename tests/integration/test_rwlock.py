@@ -121,7 +121,7 @@ async def test_a_timeout_leaves_nothing(client: Client) -> None:
 
 @pytest.mark.parametrize("kind", ["read", "write"])
 async def test_a_waiter_whose_lease_is_lost_fails_at_once(client: Client, kind: str) -> None:
-    lock = client.rwlock("x", ttl=60)
+    lock = client.rwlock("x", ttl=600)  # so long that the waiter hears of the end by its key
     async with lock.write() as writer, running(getattr(lock, kind)().acquire()) as waiter:
         await until_keys(client, "x/", 2)
         (key,) = set(await client.keys(prefix="x/")) - {writer.key}

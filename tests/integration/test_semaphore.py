@@ -118,12 +118,13 @@ async def test_a_timeout_leaves_nothing(client: Client) -> None:
 
 async def test_a_waiter_whose_lease_is_lost_fails_at_once(client: Client) -> None:
     async with client.semaphore("x", limit=1, ttl=60) as permit:
-        async with running(client.semaphore("x", limit=1, ttl=60).acquire()) as waiter:
+        waiter = client.semaphore("x", limit=1, ttl=600)  # so long that it hears of the end by its key
+        async with running(waiter.acquire()) as waiting:
             await until_keys(client, "x/", 2)
             (key,) = set(await client.keys(prefix="x/")) - {permit.key}
             await client.leases.revoke(await lease_of_key(client, key))
             with pytest.raises(LockLost):
-                await within(waiter)
+                await within(waiting)
         assert not permit.is_lost
 
 
