@@ -27,7 +27,7 @@ from etcd_async.crypto import Encryption, Keyring
 from etcd_async.kv import KV
 from etcd_async.recipes import reencryption
 from etcd_async.testing import EtcdServer
-from tests.support.live import take, within
+from tests.support.live import take, turns, within
 
 
 @pytest.fixture
@@ -222,17 +222,16 @@ async def test_a_watch_cancelled_while_it_opens_a_batch_loses_nothing(secret: Cl
         for number in range(3):
             await secret.put("/s/big", bytes(1_000_000) + bytes([number]))
         seen: list[int] = []
-        turns = 0
+        later = 0
         while len(seen) < 3:
             task = asyncio.create_task(watch.next_batch())
-            for _ in range(turns):
-                await asyncio.sleep(0)
-            turns += 1
+            await turns(later)
+            later += 1
             task.cancel()
             await asyncio.wait([task])
             if not task.cancelled():
                 seen += [event.kv.value[-1] for event in task.result().events]
-                turns = 0
+                later = 0
     assert seen == [0, 1, 2]
 
 

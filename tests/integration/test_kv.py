@@ -18,7 +18,7 @@ from etcd_async import (
 from etcd_async.ops import SortBy
 from etcd_async.testing import EtcdServer
 from etcd_async.types import RangeResult
-from tests.support.live import within
+from tests.support.live import turns, within
 
 MIB = 1024 * 1024
 EVERY_BYTE = bytes(range(256))
@@ -382,10 +382,9 @@ async def test_hundreds_of_calls_at_once_each_get_their_own_answer(client: Clien
 
 async def test_a_cancelled_get_leaves_the_client_usable(client: Client) -> None:
     await client.put("/k", "v")
-    for turns in range(20):
+    for number in range(20):
         task = asyncio.create_task(client.get("/k"))
-        for _ in range(turns):
-            await asyncio.sleep(0)  # one turn of the loop further each time
+        await turns(number)  # one turn of the loop further each time
         task.cancel()
         await asyncio.wait([task])
         assert await client.exists("/k")

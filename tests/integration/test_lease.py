@@ -8,7 +8,7 @@ import pytest
 from etcd_async import Client, LeaseExists, LeaseLost, LeaseNotFound, LeaseTtlTooLarge
 from etcd_async.testing import EtcdServer, FaultProxy
 from tests.integration.support import TERM, until_expired
-from tests.support.live import forever, running, streams_started, take, until, within
+from tests.support.live import forever, running, streams_started, take, turns, until, within
 
 
 async def test_a_grant_tells_the_id_and_the_term(client: Client) -> None:
@@ -154,10 +154,9 @@ async def test_a_scope_cancelled_while_it_is_entered_leaves_no_lease(client: Cli
         async with client.lease(ttl=30):
             await forever()
 
-    for turns in range(40):
+    for number in range(40):
         async with running(hold()):
-            for _ in range(turns):
-                await asyncio.sleep(0)  # one turn of the loop further each time
+            await turns(number)  # one turn of the loop further each time
     assert await client.leases.list() == []
 
 

@@ -7,8 +7,8 @@ import pytest
 
 from etcd_async import Client, ClientClosed, Compacted, DeadlineExceeded, Lease, Service, ServiceChange, TxnResult
 from etcd_async.testing import EtcdServer
-from tests.integration.support import until_expired
-from tests.support.live import running, take, until, within
+from tests.integration.support import nothing_left, until_expired
+from tests.support.live import running, take, turns, until, within
 
 BILLING = Service(name="billing", id="billing-1", address="10.0.0.5:8080", metadata={"zone": "a"})
 SECOND = Service(name="billing", id="billing-2", address="10.0.0.6:8080")
@@ -197,14 +197,10 @@ async def test_a_registration_cancelled_at_its_start_leaves_nothing(client: Clie
         async with client.register(BILLING):
             await asyncio.Event().wait()
 
-    async def nothing_left() -> bool:
-        return not await client.leases.list() and not await client.count(prefix="")
-
-    for turns in range(0, 60, 3):
+    for number in range(0, 60, 3):
         async with running(register()):
-            for _ in range(turns):
-                await asyncio.sleep(0)  # some turns of the loop further each time
-    await until(nothing_left)
+            await turns(number)  # some turns of the loop further each time
+    await until(lambda: nothing_left(client))
 
 
 async def test_an_update_whose_lease_is_gone_unnoticed_is_made_anew(client: Client) -> None:

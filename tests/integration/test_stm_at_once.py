@@ -93,8 +93,8 @@ programs = st.builds(
 
 
 @pytest.mark.judged
-@given(st.lists(st.lists(programs, min_size=1, max_size=4), min_size=2, max_size=6))
 @pytest.mark.timeout(300)
+@given(st.lists(st.lists(programs, min_size=1, max_size=4), min_size=2, max_size=6))
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_random_transactions_are_as_if_one_after_the_other(client: Client, tasks: list[list[Program]]) -> None:
     """The order is that of their revisions; each has seen exactly what those before it left."""
