@@ -11,9 +11,10 @@ from tests.faults.support import QUICK, UNFORGETFUL
 
 
 @pytest.fixture
-async def server() -> AsyncIterator[EtcdServer]:
+async def server(request: pytest.FixtureRequest) -> AsyncIterator[EtcdServer]:
     """An etcd that is up again a tenth of a second after it was killed, with all that it had acknowledged."""
-    async with EtcdServer(extra_args=[*QUICK, *UNFORGETFUL], fsync=True) as server:
+    is_killed = request.node.get_closest_marker("spared") is None
+    async with EtcdServer(extra_args=[*QUICK, *(UNFORGETFUL if is_killed else ())], fsync=is_killed) as server:
         yield server
 
 

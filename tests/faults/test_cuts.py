@@ -13,7 +13,7 @@ from etcd_async import Client, EtcdError, Unavailable, put, value, version
 from etcd_async import get as get_op
 from etcd_async._protocol import keepalive
 from etcd_async.testing import EtcdServer
-from tests.faults.support import QUICK, Baseline, outcome
+from tests.faults.support import Baseline, outcome
 from tests.support.cutter import (
     KEEP_ALIVE,
     PUT,
@@ -37,7 +37,7 @@ from tests.support.cutter import (
 )
 from tests.support.live import take, turns, within
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.spared]
 
 HOWS: Final[tuple[How, ...]] = get_args(How)
 REQUEST: Final[dict[str, Place]] = {"unseen": unseen, "amid the request": amid_request}
@@ -78,13 +78,6 @@ READS: Final[dict[str, tuple[str, Call]]] = {
 def each_place(*tables: dict[str, Place]) -> pytest.MarkDecorator:
     places = {name: place for table in tables for name, place in table.items()}
     return pytest.mark.parametrize("place", places.values(), ids=places)
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[EtcdServer]:
-    """An etcd that is not killed here, so that it need not wait for the disk."""
-    async with EtcdServer(extra_args=QUICK) as server:
-        yield server
 
 
 @pytest.fixture

@@ -1,17 +1,15 @@
 """A cluster of two endpoints, of which one is no etcd but floods, lies or hangs up: what users notice."""
 
-from collections.abc import AsyncIterator
-
 import pytest
 
 from etcd_async import Client, EtcdError, ProtocolError, Unavailable
 from etcd_async.testing import EtcdServer
-from tests.faults.support import QUICK, outcome
+from tests.faults.support import outcome
 from tests.support.h2server import raw_frame
 from tests.support.hostile import END, START, HostileServer, Script
 from tests.support.live import take, until, within
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.spared]
 
 CALLS = 10
 SCRIPTS = {
@@ -23,13 +21,6 @@ SCRIPTS = {
     "resets": Script(raw_frame(3, 0, 1, b"\0\0\0\2")),
 }
 each_script = pytest.mark.parametrize("script", SCRIPTS.values(), ids=SCRIPTS)
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[EtcdServer]:
-    """An etcd that is not killed here, so that it need not wait for the disk."""
-    async with EtcdServer(extra_args=QUICK) as server:
-        yield server
 
 
 @each_script

@@ -8,18 +8,11 @@ import pytest
 
 from etcd_async import Client, DeadlineExceeded, EtcdError, TransportOptions, Unavailable
 from etcd_async.testing import EtcdServer, FaultProxy
-from tests.faults.support import QUICK, Stopwatch, outcome, start, tasks
+from tests.faults.support import Stopwatch, outcome, start, tasks
 from tests.faults.witness import FairStopwatch, Witness, undisturbed, witnessing
 from tests.support.live import take, within
 
-pytestmark = pytest.mark.faults
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[EtcdServer]:
-    """An etcd that is not killed here, so that it need not wait for the disk."""
-    async with EtcdServer(extra_args=QUICK) as server:
-        yield server
+pytestmark = [pytest.mark.faults, pytest.mark.spared]
 
 
 @pytest.fixture

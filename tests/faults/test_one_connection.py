@@ -1,7 +1,6 @@
 """However much a client does, the server sees one connection, one watch stream and one keep-alive stream."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
 import pytest
@@ -9,19 +8,11 @@ import pytest
 from etcd_async import Client, Lease, Watch
 from etcd_async._protocol import keepalive, pulse
 from etcd_async.testing import EtcdServer, FaultProxy
-from tests.faults.support import QUICK
 from tests.support.live import forever, running, streams_started, take, until, within
 
-pytestmark = [pytest.mark.faults, pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.faults, pytest.mark.spared, pytest.mark.slow, pytest.mark.timeout(240)]
 
 NUMBER = 1000
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[EtcdServer]:
-    """An etcd that is not killed here, so that it need not wait for the disk."""
-    async with EtcdServer(extra_args=QUICK) as server:
-        yield server
 
 
 @pytest.fixture(autouse=True)

@@ -13,22 +13,15 @@ from etcd_async.testing import EtcdServer, FaultProxy
 from tests.faults.judge import history
 from tests.faults.killable import Program, running_all
 from tests.faults.steps import Way, each_cancellation, in_every_way
-from tests.faults.support import QUICK, Baseline, Stopwatch, start
+from tests.faults.support import Baseline, Stopwatch, start
 from tests.support.live import forever, until, within
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.spared]
 
 TTL = 1.0
 SECONDS = 12.0
 KILLS = 6  # at least
 CONSUMERS = 12  # four in each of three processes
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[EtcdServer]:
-    """An etcd that is not killed here, so that it need not wait for the disk."""
-    async with EtcdServer(extra_args=QUICK) as server:
-        yield server
 
 
 @dataclass

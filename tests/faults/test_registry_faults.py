@@ -13,22 +13,15 @@ import pytest
 
 from etcd_async import Client, LeaseNotFound, Registration, Service, ServiceChange
 from etcd_async.testing import EtcdServer, FaultProxy
-from tests.faults.support import QUICK, start
+from tests.faults.support import start
 from tests.faults.witness import witnessing
 from tests.support.live import take, until, within
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.faults, pytest.mark.spared, pytest.mark.timeout(180)]
 
 REGISTERED = Path(__file__).with_name("registered.py")
 ROOT = REGISTERED.parents[2]
 TTL = 2
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[EtcdServer]:
-    """An etcd that is not killed here, so that it need not wait for the disk."""
-    async with EtcdServer(extra_args=QUICK) as server:
-        yield server
 
 
 @asynccontextmanager

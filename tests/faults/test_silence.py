@@ -3,20 +3,20 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from itertools import cycle
 from typing import Any
 
 import pytest
 
-from etcd_async import Client, Lease, ServerTimeout, TransportOptions
+from etcd_async import Client, Lease, TransportOptions
 from etcd_async._protocol.pulse import IDLE_INTERVAL, PATIENCE
 from etcd_async._transport.callstream import CallStream
 from etcd_async._transport.duplex import SECOND_LOOK, Duplex
 from etcd_async._transport.timers import HURRY
 from etcd_async.options import DEFAULT_TIMEOUT
 from etcd_async.testing import EtcdServer, FaultProxy, Ports
-from tests.faults.support import Stopwatch, cancelled, outcome, seen_until, start
+from tests.faults.support import Stopwatch, cancelled, outcome, seen_until, start, written
 from tests.robustness.cluster import Cluster, Member
 from tests.support.live import running, take, until, within
 
@@ -130,20 +130,13 @@ async def test_no_lease_expires_while_a_majority_is_up(cluster: Cluster, fault: 
         await cluster.heal()
 
 
-async def put_surely(client: Client, key: str) -> int:
-    """Put a key, again if the server has timed out (what it handed to a leader that fell is lost); return when."""
-    while True:
-        with suppress(ServerTimeout):
-            return (await client.put(key, "v", timeout=30)).revision
-
-
 async def write_on(client: Client, stopped: asyncio.Event) -> int:
     """Write events until told to stop, and return the revision of the last one."""
     number = 0
     while not stopped.is_set():
         await outcome(client.put(f"/event/{number}", "v", timeout=3))
         number += 1
-    return await put_surely(client, "/event/last")
+    return await written(client, "/event/last")
 
 
 @FAULTS
@@ -157,7 +150,7 @@ async def test_watches_move_to_a_healthy_member_in_time_and_lose_no_event(cluste
                 seen = [event.revision for event in await take(watch, 20)]
                 await fault(cluster, member)
                 since = Stopwatch()
-                mark = await put_surely(other, "/idle")
+                mark = await written(other, "/idle")
                 [event] = await take(idle, 1, WATCHES_MOVE_WITHIN)
                 assert since.seconds < WATCHES_MOVE_WITHIN
                 assert event.revision <= mark
@@ -176,7 +169,7 @@ async def test_a_new_watch_does_not_wait_for_a_member_that_is_silent(cluster: Cl
         async with client.watch("/k", start_revision=1, timeout=5) as watch:
             others = [endpoint for index, endpoint in enumerate(cluster.direct) if index != member]
             async with Client(others) as other:
-                await put_surely(other, "/k")
+                await written(other, "/k")
                 assert [event.kv.value for event in await take(watch, 1)] == [b"v"]
 
 
