@@ -17,7 +17,7 @@ from etcd_async._transport import methods
 from etcd_async.testing import EtcdServer, FaultProxy
 from tests.faults.auth import ANN_PASSWORD, ann, guarded_server, jwt, logins, root
 from tests.faults.support import Stopwatch, start
-from tests.support.live import take, until, within
+from tests.support.live import take, ticking, until, within
 
 pytestmark = pytest.mark.faults
 
@@ -90,8 +90,10 @@ async def test_a_watch_without_permission_raises_on_entering(server: EtcdServer)
         for arguments in ({"key": "/bob/k"}, {"prefix": "/bob/"}, {"prefix": "/a"}, {"start": "/ann/", "end": "/b"}):
             for revision in (None, 1):
                 before = await logins(server)
-                with pytest.raises(PermissionDenied):
-                    await within(client.watch(**arguments, start_revision=revision).__aenter__())  # type: ignore[arg-type]
+                async with ticking() as clock:
+                    with pytest.raises(PermissionDenied):
+                        await client.watch(**arguments, start_revision=revision).__aenter__()  # type: ignore[arg-type]
+                    assert clock.seconds < 3
                 assert await logins(server) <= before + 1  # it may have been the token's fault
         async with client.watch(prefix="/ann/") as own:  # the others have done no harm to it
             await other.put("/ann/k", "w")
@@ -109,8 +111,10 @@ async def test_a_wrong_password_is_refused_at_once_and_never_shown(
         for number, call in enumerate(
             (client.get("/ann/k"), client.watch("/ann/k").__aenter__(), client.lease().__aenter__()), 1
         ):
-            with pytest.raises(AuthFailed) as caught:
-                await within(call)
+            async with ticking() as clock:
+                with pytest.raises(AuthFailed) as caught:
+                    await call
+                assert clock.seconds < 3
             assert await logins(server) <= before + number
             texts += [*traceback.format_exception(caught.value), repr(caught.value), repr(client)]
     with pytest.raises(AuthFailed) as refused:
