@@ -59,9 +59,7 @@ class Secrets:
             await self.save()  # before anything is sealed with it: a crash must not lose the key
             self.keyring.set_primary(new)
             await self.save()
-            await (
-                self.calls_until_now()
-            )  # what was sealed with the old key must have arrived before all is gone through
+            await self.calls_until_now()  # what the old key has sealed must have arrived before all is gone through
             done = await self.client.reencrypt(prefix=PREFIX)
             if not done.unreadable:
                 await self.calls_until_now()  # what was read under the old key must have been opened

@@ -110,9 +110,8 @@ async def test_a_lock_is_held_and_handed_on_while_the_leader_is_killed(cluster: 
 
             waiting = start(enter())
 
-            async def is_waiting() -> (
-                bool
-            ):  # and knows it: an answer that is lost with the leader would end the attempt
+            async def is_waiting() -> bool:
+                # It knows that it is: an answer that is lost with the leader would end the attempt.
                 return sum([await watchers(member) for member in cluster]) == 3  # for both keys, and for the holder's
 
             await until(is_waiting)
