@@ -307,35 +307,40 @@ async def test_leaving_a_watch_leaves_none_on_the_server(fresh: EtcdServer) -> N
         await until(lambda: are(0))
 
 
-async def test_a_watch_cancelled_while_it_is_entered_leaves_none_on_the_server(fresh: EtcdServer) -> None:
+async def cancel_on_the_way(client: Client, turns_of_the_loop: int) -> None:
+    """Cancel a watch of ``/a`` so many turns after it was asked for."""
+
     async def hold() -> None:
         async with client.watch("/a"):
             await forever()
 
-    async def none_left() -> bool:
-        return await watchers(fresh) == 0
+    async with running(hold()):
+        await turns(turns_of_the_loop)
+
+
+async def test_a_watch_cancelled_while_it_is_entered_leaves_none_on_the_server(fresh: EtcdServer) -> None:
+    async def is_alone() -> bool:
+        return await watchers(fresh) == 1
 
     async with Client(fresh.endpoint) as client:
         for number in range(40):
-            async with running(hold()):
-                await turns(number)  # one turn of the loop further each time
-        async with client.watch("/behind"):  # all that was asked for before has been answered
-            pass
-        await until(none_left)
+            await cancel_on_the_way(client, number)
+        async with client.watch("/other"):  # alone, a watch ends with its stream
+            for number in range(40):
+                await cancel_on_the_way(client, number)
+            async with client.watch("/behind"):  # all that was asked for before has been answered
+                pass
+            await until(is_alone)
 
 
 async def test_a_watch_cancelled_while_pending_never_hands_its_events_to_the_next(client: Client) -> None:
-    async def hold() -> None:
-        async with client.watch("/a"):
-            await forever()
-
-    for number in range(100):
-        async with running(hold()):
-            await turns(number % 20)  # so that the creation is cancelled at every point of its way
-        async with client.watch("/b") as watch:
-            await client.put_many({"/a": str(number), "/b": str(number)})
-            (event,) = await take(watch, 1)
-        assert (event.kv.key, event.kv.value) == (b"/b", str(number).encode())
+    async with client.watch("/other"):  # on the stream of which all of them are
+        for number in range(100):
+            await cancel_on_the_way(client, number % 20)
+            async with client.watch("/b") as watch:
+                await client.put_many({"/a": str(number), "/b": str(number)})
+                (event,) = await take(watch, 1)
+            assert (event.kv.key, event.kv.value) == (b"/b", str(number).encode())
 
 
 @pytest.mark.parametrize("buffer", [1, 2, 10])
