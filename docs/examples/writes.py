@@ -4,7 +4,7 @@ import asyncio
 import os
 import uuid
 
-from etcd_async import Client, DeadlineExceeded, Unavailable
+from etcd_async import Client, DeadlineExceeded, Unavailable, Watch
 from etcd_async.testing import FaultProxy
 
 ENDPOINT = os.environ.get("ETCD_ENDPOINT", "http://localhost:2379")
@@ -39,17 +39,22 @@ async def place_order(client: Client, order: str) -> str:
 
 
 # --8<-- [end:safe]
-async def cut_once_applied(proxy: FaultProxy) -> None:
-    before = proxy.swallowed("to_client")
-    await proxy.until(lambda proxy: proxy.swallowed("to_client") > before)
-    proxy.heal()  # what lost bytes is cut
+async def cut_once_applied(proxy: FaultProxy, orders: Watch) -> None:
+    await anext(aiter(orders))
+    proxy.cut()
+    proxy.heal()
 
 
 async def main() -> None:
-    async with FaultProxy(ENDPOINT) as proxy, Client(proxy.endpoint, namespace="/examples/writes") as client:
+    async with (
+        FaultProxy(ENDPOINT) as proxy,
+        Client(proxy.endpoint, namespace="/examples/writes") as client,
+        Client(ENDPOINT, namespace="/examples/writes") as direct,
+        direct.watch(prefix="/orders/") as orders,
+    ):
         await lose_an_answer(client, proxy)
         proxy.blackhole("to_client")
-        key, _ = await asyncio.gather(place_order(client, "one apple"), cut_once_applied(proxy))
+        key, _ = await asyncio.gather(place_order(client, "one apple"), cut_once_applied(proxy, orders))
         print("placed:", await client.get(key))
 
 
