@@ -212,7 +212,7 @@ async def test_a_waiter_whose_lease_has_ended_fails_and_claims_nothing(client: C
         async with queue.claim():
             pytest.fail("claimed without a lease")
 
-    queue = client.queue("jobs", ttl=60)  # so that this side does not hear of it for a while
+    queue = client.queue("jobs", ttl=600)  # so that this side does not hear of it for a while
     working = asyncio.create_task(work())
     await until_keys(client, "jobs/line/", 1)
     for lease in await client.leases.list():
