@@ -2,17 +2,21 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Iterator
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import TypeVar
 
 import pytest
 
 from etcd_async import Client, DeadlineExceeded, EtcdError, TransportOptions, Unavailable
 from etcd_async.testing import EtcdServer, FaultProxy
 from tests.faults.support import Stopwatch, outcome, start, tasks
-from tests.faults.witness import FairStopwatch, Witness, undisturbed, witnessing
+from tests.faults.witness import FairStopwatch, Witness, witnessing
 from tests.support.live import take, within
 
 pytestmark = [pytest.mark.faults, pytest.mark.spared]
+
+T = TypeVar("T")
 
 
 @pytest.fixture
@@ -28,6 +32,15 @@ def dead() -> Iterator[list[str]]:
         first.bind(("127.0.0.1", 0))
         second.bind(("127.0.0.1", 0))
         yield [f"http://127.0.0.1:{each.getsockname()[1]}" for each in (first, second)]
+
+
+async def undisturbed(work: Callable[[], Awaitable[T]], witness: Witness, *, but_for: float) -> T:
+    """Do *work* until nothing stood still meanwhile, *but for* so many seconds, and return its result."""
+    while True:
+        began = time.monotonic()
+        result = await work()
+        if witness.excuse(began, time.monotonic()) < but_for:
+            return result
 
 
 @pytest.mark.parametrize("timeout", [0.2, 1.0, 5.0, None])

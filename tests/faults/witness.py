@@ -1,15 +1,13 @@
 """How long a call takes where the machine stands still now and then: what slows others down, too, doesn't count."""
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Final, TypeVar
+from typing import Final
 
 from etcd_async import Client
 from tests.faults.support import outcome
 from tests.support.live import running, within
-
-T = TypeVar("T")
 
 USUAL: Final = 0.05
 """Seconds that an answer may take of a server that is well, on any machine."""
@@ -52,15 +50,6 @@ class FairStopwatch:
     def seconds(self) -> float:
         now = time.monotonic()
         return now - self._start - self._witness.excuse(self._start, now)
-
-
-async def undisturbed(work: Callable[[], Awaitable[T]], witness: Witness, *, but_for: float) -> T:
-    """Do *work* until nothing stood still meanwhile, *but for* so many seconds, and return its result."""
-    while True:
-        began = time.monotonic()
-        result = await work()
-        if witness.excuse(began, time.monotonic()) < but_for:
-            return result
 
 
 @asynccontextmanager
