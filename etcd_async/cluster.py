@@ -53,11 +53,11 @@ class Cluster:
     The cluster's members; ``client.cluster``.
 
     The methods that change something are carried out at most once: one that fails without an answer says so by its
-    error's ``maybe_applied``; look with `list` before trying again. Etcd's leader drops, without a word, a change that
-    comes right behind another one; it then fails so, at its timeout. A read in between (``await client.get("k")``)
-    waits until the leader takes the next. Before it agrees to a change etcd makes sure that a majority of the members
-    would be up afterwards; if not, it raises `MemberError` ("not enough started members") or `ServerError` ("unhealthy
-    cluster", also for some seconds after a member joined or came back).
+    error's ``maybe_applied``; look with `list` before trying again. A change that comes right behind another one may be
+    such: etcd's leader drops it without a word, and it fails at its timeout. A read in between
+    (``await client.get("k")``) waits until the leader takes the next. Before it agrees to a change etcd makes sure that
+    a majority of the members would be up afterwards; if not, it raises `MemberError` ("not enough started members") or
+    `ServerError` ("unhealthy cluster", also for some seconds after a member joined or came back).
     """
 
     def __init__(self, core: Core) -> None:
