@@ -80,7 +80,8 @@ def pytest_on_servers(session: nox.Session, *arguments: str, env: Mapping[str, s
     A machine that stands still for a second in the wrong place fails one test of thousands. More than two fail the
     session, and so does one that fails again, or whose mark says that it judges what happened.
     """
-    cache = Path(session.create_tmp()).resolve() / "cache"
+    # Not in nox's folder for temporary files: asking for it makes pytest's own lie within the checkout, too.
+    cache = Path(session.virtualenv.location).resolve() / "pytest"
     shutil.rmtree(cache, ignore_errors=True)
     try:
         session.run("pytest", "-o", f"cache_dir={cache}", *arguments, env=env)
