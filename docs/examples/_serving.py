@@ -27,6 +27,7 @@ async def serve(app: Starlette, port: int) -> None:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(("127.0.0.1", port))
         listener.listen(1024)
-        print(f"listening on http://127.0.0.1:{listener.getsockname()[1]}", flush=True)
+        # In one write, where print makes two of an unbuffered line: processes may share their standard output.
+        print(f"listening on http://127.0.0.1:{listener.getsockname()[1]}\n", end="", flush=True)
         config = uvicorn.Config(app, log_level="warning", ws="none", timeout_graceful_shutdown=2)
         await uvicorn.Server(config).serve(sockets=[listener])
