@@ -138,12 +138,7 @@ class Watches:
         if self._is_open:
             for watch in self._watches.values():
                 watch.refusals = 0  # the server may have restarted, and have forgotten the latest token, too
-        waiting, self._pending = self._pending, OrderedDict()
-        for watch in self._creations.clear():
-            self._make_pending(watch)
-        self._pending |= waiting
-        self._askers.stream_lost()
-        self._is_open = self.orders_progress = False
+        self._take_back()
 
     def to_send(self, now: float) -> list[WatchRequest]:
         """Return the requests to write now, in order: cancellations, creations, questions."""
@@ -164,7 +159,7 @@ class Watches:
         Raises:
             ProtocolError: It makes no sense; the stream it came on is good for nothing any more.
         """
-        outputs = self._received(response, now)
+        outputs = self._received(response)
         self._pulse.heard(now)
         self._pulse.waits(self._creations.has_unanswered, now)
         return outputs
@@ -177,9 +172,9 @@ class Watches:
         """Return that the stream is to be given up: something is unanswered, and no slow link can be the reason."""
         return self._pulse.verdict(now, signs) if self._is_open else None
 
-    def _received(self, response: WatchResponse, now: float) -> list[Output | Reopen]:
+    def _received(self, response: WatchResponse) -> list[Output | Reopen]:
         if response.created or (response.watch_id == NO_ID and response.canceled):
-            return self._creation_answered(response, now)
+            return self._creation_answered(response)
         if response.watch_id == NO_ID:
             return [*self._askers.of_all(self._active(), response.revision, is_ordered=self.orders_progress)]
         watch = self._creations.get(response.watch_id)
@@ -235,6 +230,14 @@ class Watches:
             fragment=self._in_fragments,
         )
 
+    def _take_back(self) -> None:
+        waiting, self._pending = self._pending, OrderedDict()
+        for watch in self._creations.clear():
+            self._make_pending(watch)
+        self._pending |= waiting
+        self._askers.stream_lost()
+        self._is_open = self.orders_progress = False
+
     def _make_pending(self, watch: WatchState) -> None:
         watch.cursor.rewind()
         watch.state = State.PENDING
@@ -260,29 +263,27 @@ class Watches:
         self._forget(watch)
         return Failed(watch.handle, error)
 
-    def _creation_answered(self, response: WatchResponse, now: float) -> list[Output | Reopen]:
+    def _creation_answered(self, response: WatchResponse) -> list[Output | Reopen]:
         watch = self._creations.answered(response.watch_id)
         if watch is None:
             return [*self._askers.of_store(self._active(), response.revision)]
         if response.watch_id != NO_ID:
             watch.wire_id = response.watch_id
         if response.canceled or response.compact_revision:
-            return self._refused(watch, response, now)
+            return self._refused(watch, response)
         watch.state = State.ACTIVE
         watch.created_at = response.revision
         watch.refusals = 0
         return [Created(watch.handle, response.revision)]
 
-    def _refused(self, watch: WatchState, response: WatchResponse, now: float) -> list[Output | Reopen]:
+    def _refused(self, watch: WatchState, response: WatchResponse) -> list[Output | Reopen]:
         error, may_pass = watch.refused(response, has_user=self._has_user)
         if may_pass is None:
             return [self._failed(watch, error)]
-        in_line = [
-            (each, each.refusals + 1) for each in (watch, *self._creations.unanswered(), *self._pending.values())
-        ]
-        self.stream_lost(now)
-        for each, refusals in in_line:  # those behind it would fare no better
-            each.refusals = refusals
+        in_line = (*self._creations.unanswered(), *self._pending.values())
+        for each in (watch, *in_line):  # those behind it would fare no better
+            each.refusals += 1
+        self._take_back()
         return [Reopen(may_pass)]
 
     def _stray(self, response: WatchResponse) -> list[Output | Reopen]:
