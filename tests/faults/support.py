@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar
 
 from etcd_async import Client, EtcdError, Lease, PutResult, Watch
 from etcd_async.testing import EtcdServer
-from tests.support.live import until, watchers, within
+from tests.support.live import PATIENCE, until, watchers, within
 
 T = TypeVar("T")
 
@@ -75,6 +75,17 @@ async def written(client: Client, key: str, lease: Lease | None = None) -> int:
     while not isinstance(result := await outcome(client.put(key, "v", lease=lease, timeout=3)), PutResult):
         pass
     return result.revision
+
+
+async def until_renewed(lease: Lease, reader: Client, *, after: float | None = None, seconds: float = PATIENCE) -> None:
+    """Wait until *lease* was renewed by a request sent *after* some moment of ``time.monotonic()``, or after now."""
+    moment = time.monotonic() if after is None else after
+
+    async def is_renewed() -> bool:
+        await reader.get("/clock", timeout=seconds)
+        return lease.expires_at > moment + lease.ttl
+
+    await until(is_renewed, seconds)
 
 
 async def seen_until(watch: Watch, revision: int) -> list[int]:

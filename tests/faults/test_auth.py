@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from etcd_async import AuthFailed, AuthOldRevision, Client, InvalidAuthToken, Lease, PermissionDenied, wire
+from etcd_async import AuthFailed, AuthOldRevision, Client, InvalidAuthToken, PermissionDenied, wire
 from etcd_async._codec import encode
 from etcd_async._protocol.headers import Metadata
 from etcd_async._protocol.retry import MAX_STALE
 from etcd_async._transport import methods
 from etcd_async.testing import EtcdServer, FaultProxy
 from tests.faults.auth import ANN_PASSWORD, ann, guarded_server, jwt, logins, root
-from tests.faults.support import Stopwatch, start
+from tests.faults.support import Stopwatch, start, until_renewed
 from tests.support.live import take, ticking, until, within
 
 pytestmark = pytest.mark.faults
@@ -56,17 +56,6 @@ async def until_forgotten(server: EtcdServer, client: Client) -> None:
         await other.put("/clock", "", lease=lease.id)
         assert [event.type for event in await take(watch, 2)] == ["put", "delete"]
     assert isinstance(await refusal(client, client._core.caller._token.metadata), InvalidAuthToken)
-
-
-async def until_renewed(lease: Lease, other: Client) -> None:
-    """Wait until *lease* was renewed by a request that is yet to be sent."""
-    began = time.monotonic()
-
-    async def is_renewed() -> bool:
-        await other.get("/clock")
-        return lease.expires_at > began + lease.ttl
-
-    await until(is_renewed)
 
 
 async def test_a_user_has_its_rights_and_no_more(server: EtcdServer) -> None:

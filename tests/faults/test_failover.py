@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import pytest
 
-from etcd_async import Client, DeadlineExceeded, EtcdError, Lease, TransportOptions, Unavailable
+from etcd_async import Client, DeadlineExceeded, EtcdError, TransportOptions, Unavailable
 from etcd_async.testing import EtcdCluster, EtcdServer, FaultProxy
 from etcd_async.types import EndpointState
-from tests.faults.support import STEADY, outcome, seen_until, start, written
+from tests.faults.support import STEADY, outcome, seen_until, start, until_renewed, written
 from tests.faults.witness import FairStopwatch, Witness, witnessing
 from tests.support.live import running, take, until, watchers, within
 
@@ -41,16 +41,6 @@ async def write(client: Client) -> int:
     return await written(client, "/event/last")
 
 
-async def renewed_after(client: Client, lease: Lease, moment: float) -> None:
-    """Wait until *lease* was renewed after *moment*."""
-
-    async def is_renewed() -> bool:
-        await client.get("/leased", timeout=20)
-        return lease.expires_at > moment + lease.ttl
-
-    await until(is_renewed, 30)
-
-
 @pytest.mark.parametrize("fault", [EtcdServer.kill, EtcdServer.pause])
 async def test_watches_and_leases_move_to_another_member(
     cluster: EtcdCluster, fault: Callable[[EtcdServer], Awaitable[None]]
@@ -70,7 +60,7 @@ async def test_watches_and_leases_move_to_another_member(
             failed_at = time.monotonic()
             last = await within(writing, 60)
             seen += await within(seen_until(watch, last), 30)
-            await renewed_after(other, lease, failed_at)
+            await until_renewed(lease, other, after=failed_at, seconds=30)
             assert await client.exists("/leased", timeout=20)
             assert not lease.is_lost
             async with other.watch(prefix="/event/", start_revision=first) as history:

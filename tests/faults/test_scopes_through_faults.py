@@ -7,7 +7,7 @@ import pytest
 from etcd_async import Client, LeaseLost, LeaseNotFound, Service, TransportOptions
 from etcd_async.options import CLEANUP_TIMEOUT
 from etcd_async.testing import EtcdServer, FaultProxy
-from tests.faults.support import Stopwatch
+from tests.faults.support import Stopwatch, until_renewed
 from tests.support.live import forever, running, take, turns, until, watchers, within
 
 pytestmark = pytest.mark.faults
@@ -22,13 +22,7 @@ async def test_a_lease_outlives_a_restart_of_its_server(server: EtcdServer, clie
     async with client.lease(ttl=10) as lease:
         await client.put("/leased", "v", lease=lease)
         await killed_and_restarted(server)
-        restarted_at = time.monotonic()
-
-        async def is_renewed() -> bool:
-            await client.get("/leased", timeout=10)
-            return lease.expires_at > restarted_at + lease.ttl
-
-        await until(is_renewed, 30)
+        await until_renewed(lease, client, seconds=30)
         assert await client.exists("/leased")
         assert not lease.is_lost
         assert (await client.leases.time_to_live(lease)).ttl >= 2
